@@ -1,0 +1,255 @@
+package fhir
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// A place is where a value stands in a tree, as a list from the leaf up, so that
+// walking costs nothing and only a fault makes a text of it.
+type place struct {
+	up    *place
+	name  string // the JSON name; empty for an item of an array
+	base  string // the element's name when it differs: "value" for "valueQuantity"
+	index int    // of an item
+}
+
+// expression gives the place as a simple FHIRPath behind root, "Patient.name[0]".
+func (p *place) expression(root string) string {
+	if p == nil {
+		return root
+	}
+	up := p.up.expression(root)
+	name := p.base
+	if name == "" {
+		name = strings.TrimPrefix(p.name, "_")
+	}
+	switch {
+	case p.name == "":
+		return up + "[" + strconv.Itoa(p.index) + "]"
+	case up == "":
+		return name
+	}
+	return up + "." + name
+}
+
+// steps gives the place as names (string) and indexes (int) from the root.
+func (p *place) steps() []any {
+	if p == nil {
+		return nil
+	}
+	if p.name == "" {
+		return append(p.up.steps(), p.index)
+	}
+	return append(p.up.steps(), p.name)
+}
+
+// A scanner decodes a body strictly: encoding/json takes the last of two equal
+// names, and google/fhir whichever it meets first, so nothing that they would
+// read differently may get past here.
+type scanner struct {
+	dec    *jsontext.Decoder
+	issues []Issue
+}
+
+// scan decodes a body that must be one JSON object.
+func scan(body []byte) (map[string]any, error) {
+	s := &scanner{dec: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	if s.dec.PeekKind() != '{' {
+		if _, err := s.dec.ReadToken(); err != nil {
+			return nil, syntax(err)
+		}
+		return nil, &Error{Kind: Invalid, Issues: []Issue{{Code: "structure", Text: "The body is not a JSON object."}}}
+	}
+	tree, err := s.object(nil, 1)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.dec.ReadToken(); err != io.EOF {
+		if err != nil {
+			return nil, syntax(err)
+		}
+		return nil, &Error{Kind: Invalid, Issues: []Issue{{Code: "structure", Text: "Something follows the JSON object."}}}
+	}
+	if len(s.issues) > 0 {
+		root, _ := tree["resourceType"].(string)
+		if Type(root).Valid() {
+			for i := range s.issues {
+				s.issues[i].Expression = strings.TrimSuffix(root+"."+s.issues[i].Expression, ".")
+			}
+		}
+		return nil, &Error{Kind: Invalid, Issues: limit(s.issues)}
+	}
+	return tree, nil
+}
+
+func (s *scanner) value(at *place, depth int) (any, error) {
+	switch s.dec.PeekKind() {
+	case '{':
+		return s.object(at, depth+1)
+	case '[':
+		return s.array(at, depth+1)
+	}
+	token, err := s.dec.ReadToken()
+	if err != nil {
+		return nil, syntax(err)
+	}
+	switch token.Kind() {
+	case '"':
+		text := token.String()
+		s.text(at, text)
+		return text, nil
+	case '0':
+		number := token.String()
+		if !reasonable(number) {
+			s.fault(at, "value", "This number has too many digits.")
+		}
+		return json.Number(number), nil
+	case 't', 'f':
+		return token.Bool(), nil
+	}
+	return nil, nil
+}
+
+func (s *scanner) object(at *place, depth int) (map[string]any, error) {
+	if depth > maxDepth {
+		return nil, tooDeep(at)
+	}
+	if _, err := s.dec.ReadToken(); err != nil {
+		return nil, syntax(err)
+	}
+	object := map[string]any{}
+	for s.dec.PeekKind() != '}' {
+		raw, err := s.dec.ReadValue()
+		if err != nil {
+			return nil, syntax(err)
+		}
+		name := string(raw[1 : len(raw)-1])
+		here := &place{up: at, name: name}
+		if first := strings.TrimPrefix(name, "_"); first == "" || first[0] < 'a' || first[0] > 'z' {
+			s.fault(at, "structure", "Element names begin with a small letter; "+quote(name)+" does not.")
+		} else if strings.IndexByte(name, '\\') >= 0 { // WithMeta and others look at the bytes
+			s.fault(at, "structure", "Element names are written without escapes; "+quote(name)+" is not.")
+		}
+		if object[name], err = s.value(here, depth); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := s.dec.ReadToken(); err != nil {
+		return nil, syntax(err)
+	}
+	if len(object) == 0 {
+		s.fault(at, "structure", "An object must not be empty.")
+	}
+	return object, nil
+}
+
+func (s *scanner) array(at *place, depth int) ([]any, error) {
+	if depth > maxDepth {
+		return nil, tooDeep(at)
+	}
+	if _, err := s.dec.ReadToken(); err != nil {
+		return nil, syntax(err)
+	}
+	var items []any
+	for s.dec.PeekKind() != ']' {
+		item, err := s.value(&place{up: at, index: len(items)}, depth)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	if _, err := s.dec.ReadToken(); err != nil {
+		return nil, syntax(err)
+	}
+	if len(items) == 0 {
+		s.fault(at, "structure", "An array must not be empty.")
+	}
+	return items, nil
+}
+
+// text refuses what https://hl7.org/fhir/R4/datatypes.html#string does: an empty
+// string, and control characters other than tab, line feed and carriage return.
+func (s *scanner) text(at *place, text string) {
+	if text == "" {
+		s.fault(at, "value", "A string must not be empty.")
+	}
+	for i := range len(text) {
+		if c := text[i]; c < ' ' && c != '\t' && c != '\n' && c != '\r' {
+			s.fault(at, "value", "A string must not hold control characters.")
+			return
+		}
+	}
+}
+
+func (s *scanner) fault(at *place, code, text string) {
+	if len(s.issues) < 2*maxIssue {
+		s.issues = append(s.issues, Issue{Code: code, Text: text, Expression: at.expression("")})
+	}
+}
+
+// reasonable keeps out numbers whose exact arithmetic would cost more than their
+// length says, such as 1e999999999.
+func reasonable(number string) bool {
+	if len(number) > 64 {
+		return false
+	}
+	_, exponent, found := strings.Cut(strings.ToLower(number), "e")
+	return !found || len(strings.TrimLeft(exponent, "+-0")) <= 3
+}
+
+// syntax tells where a body stops being JSON.
+func syntax(err error) error {
+	text, expression := "The body is not valid JSON.", ""
+	var at *jsontext.SyntacticError
+	if errors.As(err, &at) {
+		expression = pointer(at.JSONPointer)
+		reason := "not valid JSON"
+		switch {
+		case errors.Is(err, jsontext.ErrDuplicateName):
+			reason = "a name that was there before in the same object"
+		case strings.Contains(at.Err.Error(), "UTF-8"):
+			reason = "not valid UTF-8"
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			reason = "the end, too early"
+		}
+		text = "At byte " + strconv.FormatInt(at.ByteOffset, 10) + ": " + reason + "."
+	} else if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		text = "The body ends too early."
+	}
+	return &Error{Kind: Invalid, Issues: []Issue{{Severity: "fatal", Code: "structure", Text: text, Expression: expression}}}
+}
+
+// pointer turns a JSON pointer into a simple FHIRPath.
+func pointer(p jsontext.Pointer) string {
+	var at *place
+	for token := range p.Tokens() {
+		if index, err := strconv.Atoi(token); err == nil {
+			at = &place{up: at, index: index}
+			continue
+		}
+		at = &place{up: at, name: strings.ToValidUTF8(token, "?")}
+	}
+	return shorten(at.expression(""))
+}
+
+func tooDeep(at *place) error {
+	return &Error{Kind: Invalid, Issues: []Issue{{Severity: "fatal", Code: "too-costly",
+		Text: "The body is nested more than 50 levels deep.", Expression: shorten(at.expression(""))}}}
+}
+
+// quote shows a name of the caller's, made short and harmless.
+func quote(name string) string { return strconv.QuoteToASCII(shorten(name)) }
+
+func shorten(s string) string {
+	if len(s) <= 100 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:100], "") + "…"
+}

@@ -1,0 +1,343 @@
+package fhir
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/fhir/go/fhirversion"
+	"github.com/google/fhir/go/jsonformat"
+)
+
+// A validator holds what takes long to make.
+type validator struct {
+	*shapes
+	google *jsonformat.Unmarshaller
+}
+
+// theValidator is made by the first who parses: it costs 30 MB and 50 ms, which
+// a program that only reads should not pay.
+var theValidator = sync.OnceValues(func() (*validator, error) {
+	google, err := jsonformat.NewUnmarshaller("UTC", fhirversion.R4)
+	if err != nil {
+		return nil, err
+	}
+	google.MaxNestingDepth = 2 * maxDepth
+	return &validator{shapes: newShapes(), google: google}, nil
+})
+
+// A check validates one body. Every resource in it, the contained and those of
+// entries too, is walked by its shape first, which finds what google/fhir lets
+// pass, and notes where the body must be edited to be understood by it; then
+// google/fhir validates it alone.
+type check struct {
+	*validator
+	root   string
+	issues []Issue
+	bad    bool // an issue of structure was found
+	queue  []part
+}
+
+// A part is a resource to be checked.
+type part struct {
+	tree    map[string]any
+	at      *place
+	bytes   []byte          // nil: to be made from the tree
+	targets map[string]Type // what "#id" may mean here
+	loose   bool            // inside a Bundle: urn:uuid and conditional references have a meaning
+	within  bool            // contained
+}
+
+// An edit changes what google/fhir gets to see.
+type edit struct {
+	at    *place
+	value any // nil: away with it
+}
+
+func validate(t Type, tree map[string]any, compact []byte) error {
+	v, err := theValidator()
+	if err != nil {
+		return err
+	}
+	c := &check{validator: v, root: string(t)}
+	c.queue = append(c.queue, part{tree: tree, bytes: compact, loose: t == "Bundle"})
+	for len(c.queue) > 0 && len(c.issues) < 10*maxIssue {
+		next := c.queue[0]
+		c.queue = c.queue[1:]
+		c.part(next)
+	}
+	if len(c.issues) == 0 {
+		return nil
+	}
+	kind := Unprocessable
+	if c.bad {
+		kind = Invalid
+	}
+	return &Error{Kind: kind, Issues: limit(c.issues)}
+}
+
+// part checks one resource.
+func (c *check) part(p part) {
+	name, _ := p.tree["resourceType"].(string)
+	message, known := c.roots[name]
+	if !known {
+		c.broken(&place{up: p.at, name: "resourceType"}, "structure", "A resource needs a resourceType that R4 knows.")
+		return
+	}
+	w := &walk{check: c, part: p}
+	if p.targets == nil {
+		w.targets = containedIn(p.tree)
+	}
+	shape := c.of(message)
+	w.object(p.tree, shape, p.at, nil)
+
+	body := p.bytes
+	if body == nil || len(w.edits) > 0 {
+		tree := cloneValue(p.tree).(map[string]any)
+		depth := len(p.at.steps())
+		for _, e := range w.edits {
+			change(tree, e.at.steps()[depth:], e.value)
+		}
+		body = appendValue(nil, tree)
+	}
+	c.google4(body, p, shape, w.removed)
+}
+
+// containedIn lists the contained resources by the reference that means them.
+func containedIn(tree map[string]any) map[string]Type {
+	targets := map[string]Type{}
+	list, _ := tree["contained"].([]any)
+	for _, item := range list {
+		object, _ := item.(map[string]any)
+		id, _ := object["id"].(string)
+		kind, _ := object["resourceType"].(string)
+		targets["#"+id] = Type(kind)
+	}
+	kind, _ := tree["resourceType"].(string)
+	targets["#"] = Type(kind)
+	return targets
+}
+
+// broken notes a fault of structure, wrong one of content.
+func (c *check) broken(at *place, code, text string) {
+	c.bad = true
+	c.wrong(at, code, text)
+}
+
+func (c *check) wrong(at *place, code, text string) {
+	c.issues = append(c.issues, Issue{Code: code, Text: text, Expression: at.expression(c.root)})
+}
+
+// google4 has google/fhir validate a resource. It stops at faults of parsing, so
+// a second round without the elements at fault finds the others.
+func (c *check) google4(body []byte, p part, s *shape, removed []string) {
+	prefix := p.at.expression(c.root)
+	for round := range 2 {
+		reporter := &faults{}
+		_, err := c.google.UnmarshalWithErrorReporter(body, reporter)
+		if err != nil {
+			reporter.parse(err.Error())
+		}
+		var gone []string
+		for _, f := range reporter.list {
+			expression, at := c.locate(prefix, s, p.at, f)
+			if under(removed, expression) {
+				continue
+			}
+			gone = append(gone, expression)
+			issue := Issue{Code: f.code, Text: f.text, Expression: expression}
+			c.issues = append(c.issues, issue)
+			c.bad = c.bad || f.parsing
+			if f.parsing && round == 0 && len(at) > 0 {
+				p.bytes = nil
+				tree, err := Tree(body)
+				if err != nil {
+					return
+				}
+				change(tree, at, nil)
+				body = appendValue(nil, tree)
+			}
+		}
+		if err == nil || len(gone) == 0 {
+			return
+		}
+		removed = append(removed, gone...)
+	}
+}
+
+// under reports whether an expression is one of the removed, or below one.
+func under(removed []string, expression string) bool {
+	return slices.ContainsFunc(removed, func(r string) bool {
+		rest, found := strings.CutPrefix(expression, r)
+		return found && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
+// A fault is what google/fhir reports.
+type fault struct {
+	path, code, text string
+	parsing          bool
+}
+
+// faults collects; it is an errorreporter.ErrorReporter.
+type faults struct{ list []fault }
+
+func (f *faults) ReportValidationError(path string, err error) error {
+	f.add(path, lastLine(err.Error()), false)
+	return nil
+}
+
+func (f *faults) ReportValidationWarning(string, error) error { return nil }
+
+// parse reads the text of an error: a line `error at "Patient.name[0]": details`
+// for each fault. The types of these errors are not for outsiders.
+func (f *faults) parse(text string) {
+	for line := range strings.Lines(text) {
+		path, details := "", strings.TrimSuffix(line, "\n")
+		if rest, found := strings.CutPrefix(details, "error at "); found {
+			if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+				path, _ = strconv.Unquote(quoted)
+				details = strings.TrimPrefix(rest[len(quoted):], ": ")
+			}
+		}
+		f.add(path, details, true)
+	}
+}
+
+func lastLine(text string) string {
+	if rest, found := strings.CutPrefix(text, "error at "); found {
+		if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+			return strings.TrimPrefix(rest[len(quoted):], ": ")
+		}
+	}
+	return text
+}
+
+func (f *faults) add(path, details string, parsing bool) {
+	if len(f.list) >= 4*maxIssue {
+		return
+	}
+	one := fault{path: path, code: "value", text: capital(cmp.Or(details, "not valid")) + ".", parsing: parsing}
+	if name, found := strings.CutPrefix(details, "missing required field "); found {
+		name, _ = strconv.Unquote(name)
+		one.path, one.code, one.text = path+"."+name, "required", "This element is required."
+	}
+	f.list = append(f.list, one)
+}
+
+// locate turns a path of google/fhir's, "Observation.value.quantity" or
+// "Observation.valueQuantity", into an expression and into steps of the tree.
+func (c *check) locate(prefix string, s *shape, base *place, f fault) (string, []any) {
+	at := base
+	segments := strings.Split(f.path, ".")
+	for i := 1; i < len(segments) && s != nil; i++ {
+		name, indexes, _ := strings.Cut(segments[i], "[")
+		e := s.elements[name]
+		if e == nil && i+1 < len(segments) {
+			option, more, _ := strings.Cut(segments[i+1], "[")
+			if e = s.elements[name+capital(cmp.Or(option, "x"))]; e != nil {
+				name, indexes = name+capital(option), more
+				i++
+			}
+		}
+		if e == nil {
+			return (&place{up: at, name: name}).expression(c.root), nil
+		}
+		at = &place{up: at, name: name, base: e.base}
+		if index, err := strconv.Atoi(strings.TrimSuffix(indexes, "]")); err == nil && indexes != "" {
+			at = &place{up: at, index: index}
+		}
+		s = c.of(e.message)
+	}
+	if at == base {
+		return prefix, nil
+	}
+	return at.expression(c.root), at.steps()[len(base.steps()):]
+}
+
+// change sets the value at a place of a tree, or removes it; an item of an array
+// becomes an empty object, so that the others keep their places.
+func change(tree map[string]any, at []any, value any) {
+	var here any = tree
+	for i, step := range at {
+		last := i == len(at)-1
+		switch in := here.(type) {
+		case map[string]any:
+			name, _ := step.(string)
+			if last && value == nil {
+				delete(in, name)
+				delete(in, "_"+name)
+			} else if last {
+				in[name] = value
+			}
+			here = in[name]
+		case []any:
+			index, ok := step.(int)
+			if !ok || index >= len(in) {
+				return
+			}
+			if last {
+				in[index] = value
+				if value == nil {
+					in[index] = map[string]any{}
+				}
+			}
+			here = in[index]
+		default:
+			return
+		}
+	}
+}
+
+func cloneValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name, item := range v {
+			out[name] = cloneValue(item)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = cloneValue(item)
+		}
+		return out
+	}
+	return v
+}
+
+func appendValue(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case map[string]any:
+		b = append(b, '{')
+		for name, item := range v {
+			if b[len(b)-1] != '{' {
+				b = append(b, ',')
+			}
+			b = appendValue(append(appendValue(b, name), ':'), item)
+		}
+		return append(b, '}')
+	case []any:
+		b = append(b, '[')
+		for i, item := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendValue(b, item)
+		}
+		return append(b, ']')
+	case string:
+		b, _ = jsontext.AppendQuote(b, v) // fails on invalid UTF-8 only, which the scan refused
+		return b
+	case json.Number:
+		return append(b, v...)
+	case bool:
+		return strconv.AppendBool(b, v)
+	}
+	return append(b, "null"...)
+}

@@ -1,0 +1,225 @@
+package fhir
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// A walk goes through one resource by its shape.
+type walk struct {
+	*check
+	part
+	edits   []edit
+	removed []string // expressions of what the edits take away because it is wrong
+}
+
+// reject notes a fault of structure and keeps the element from google/fhir.
+func (w *walk) reject(at *place, text string) {
+	w.broken(at, "structure", text)
+	w.remove(at)
+}
+
+// refuse notes a fault of content and does the same.
+func (w *walk) refuse(at *place, code, text string) {
+	w.wrong(at, code, text)
+	w.remove(at)
+}
+
+func (w *walk) remove(at *place) {
+	w.edits = append(w.edits, edit{at: at})
+	w.removed = append(w.removed, at.expression(w.root))
+}
+
+// object walks a complex value; targets are the types that it may refer to when
+// it is a Reference.
+func (w *walk) object(object map[string]any, s *shape, at *place, targets []string) {
+	w.choices(object, s, at)
+	for name, value := range object {
+		if name == "resourceType" && s.resource {
+			continue
+		}
+		plain, below := strings.CutPrefix(name, "_")
+		here := &place{up: at, name: name}
+		e := s.elements[plain]
+		if e == nil || below && e.kind == notPrimitive {
+			w.broken(at, "structure", "There is no element "+quote(name)+" here.")
+			w.edits = append(w.edits, edit{at: here})
+			continue
+		}
+		if e.base != "" {
+			here.base = e.base
+		}
+		if e.list {
+			w.list(object, value, e, here, plain, below)
+			continue
+		}
+		w.single(value, e, here, below)
+	}
+	if s.ref {
+		w.reference(object, at, targets)
+	}
+}
+
+// choices refuses two types for one element, "valueString" beside "valueCode".
+func (w *walk) choices(object map[string]any, s *shape, at *place) {
+	var chosen map[string]string
+	for name := range object {
+		name = strings.TrimPrefix(name, "_")
+		e := s.elements[name]
+		if e == nil || e.base == "" {
+			continue
+		}
+		if before, found := chosen[e.base]; found && before != name {
+			w.reject(&place{up: at, name: before, base: e.base}, "This element may have one type only.")
+			w.reject(&place{up: at, name: name, base: e.base}, "This element may have one type only.")
+		}
+		if chosen == nil {
+			chosen = map[string]string{}
+		}
+		chosen[e.base] = name
+	}
+}
+
+func (w *walk) list(object map[string]any, value any, e *element, at *place, plain string, below bool) {
+	items, ok := value.([]any)
+	if !ok {
+		w.reject(at, "This element repeats: an array is expected.")
+		return
+	}
+	if e.contained {
+		w.contained(items, at)
+		return
+	}
+	var others []any // the values of the extensions, or the other way round
+	if e.kind != notPrimitive {
+		other := "_" + plain
+		if below {
+			other = plain
+		}
+		if others, ok = object[other].([]any); ok && len(others) != len(items) {
+			w.reject(at, "This element and its extensions must have the same number of items.")
+			return
+		}
+	}
+	for i, item := range items {
+		here := &place{up: at, index: i}
+		if item == nil && e.kind != notPrimitive && i < len(others) && others[i] != nil {
+			w.edits = append(w.edits, edit{at: here, value: map[string]any{}})
+			continue
+		}
+		w.single(item, e, here, below)
+	}
+}
+
+// single walks one value: the whole of an element, or an item of a repeating one.
+func (w *walk) single(value any, e *element, at *place, below bool) {
+	if value == nil {
+		w.reject(at, "A value is expected, not null.")
+		return
+	}
+	if e.kind != notPrimitive && !below {
+		w.primitive(value, e, at)
+		return
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		w.reject(at, "An object is expected.")
+		return
+	}
+	if e.inline {
+		w.edits = append(w.edits, edit{at: at})
+		w.queue = append(w.queue, part{tree: object, at: at, loose: w.loose})
+		return
+	}
+	w.object(object, w.of(e.message), at, e.targets)
+}
+
+// contained has the contained resources checked as resources of their own, in
+// which "#id" means what it means in the container.
+func (w *walk) contained(items []any, at *place) {
+	w.edits = append(w.edits, edit{at: at})
+	if w.within {
+		w.broken(at, "structure", "A contained resource cannot contain resources.")
+		return
+	}
+	targets := containedIn(w.tree)
+	for i, item := range items {
+		here := &place{up: at, index: i}
+		object, ok := item.(map[string]any)
+		if !ok {
+			w.broken(here, "structure", "A resource is expected.")
+			continue
+		}
+		w.queue = append(w.queue, part{tree: object, at: here, targets: targets, loose: w.loose, within: true})
+	}
+}
+
+// primitive checks the JSON type of a value and what google/fhir is careless of;
+// the format is its own to check.
+func (w *walk) primitive(value any, e *element, at *place) {
+	text, isText := value.(string)
+	switch e.kind {
+	case boolean:
+		if _, ok := value.(bool); !ok {
+			w.reject(at, "true or false is expected.")
+		}
+		return
+	case numeric:
+		if _, ok := value.(json.Number); !ok {
+			w.reject(at, "A number is expected.")
+		}
+		return
+	}
+	if !isText {
+		w.reject(at, "A string is expected.")
+		return
+	}
+	switch {
+	case e.codes != nil && !e.codes[text]:
+		w.refuse(at, "code-invalid", "This is not one of the codes that are allowed here.")
+	case e.kind == base64Binary && strings.ContainsAny(text, " \t\r\n"):
+		// white space is allowed by the definition of the type
+		w.edits = append(w.edits, edit{at: at, value: strings.Join(strings.Fields(text), "")})
+	case e.kind == moment && strings.Contains(text, ":60"):
+		// a leap second is a second
+		w.edits = append(w.edits, edit{at: at, value: strings.Replace(text, ":60", ":59", 1)})
+	case e.kind == xhtml:
+		if fault := checkNarrative(text); fault != "" {
+			w.refuse(at, "invalid", fault)
+		}
+	}
+}
+
+// reference checks https://hl7.org/fhir/R4/references.html: the form of a
+// reference, and the type that an absolute or a contained one leads to.
+func (w *walk) reference(object map[string]any, at *place, targets []string) {
+	text, ok := object["reference"].(string)
+	if !ok {
+		return
+	}
+	here := &place{up: at, name: "reference"}
+	ref := ParseReference(text)
+	allowed := func(t Type) bool { return len(targets) == 0 || slices.Contains(targets, string(t)) }
+	switch ref.Form {
+	case Fragment:
+		switch t, found := w.targets[text]; {
+		case !found:
+			w.refuse(here, "not-found", "There is no contained resource with this id.")
+		case !allowed(t):
+			w.refuse(here, "value", "A reference to "+string(t)+" is not allowed here; allowed: "+strings.Join(targets, ", ")+".")
+		}
+	case Relative, Literal:
+		if !allowed(ref.Key.Type) {
+			w.refuse(here, "value", "A reference to "+string(ref.Key.Type)+" is not allowed here; allowed: "+strings.Join(targets, ", ")+".")
+		}
+	case Conditional:
+		if !w.loose {
+			w.refuse(here, "value", "A conditional reference has a meaning only inside a Bundle.")
+		} else if !allowed(ref.Key.Type) {
+			w.refuse(here, "value", "A reference to "+string(ref.Key.Type)+" is not allowed here; allowed: "+strings.Join(targets, ", ")+".")
+		}
+	case Malformed:
+		w.refuse(here, "value", "This is neither Type/id nor an absolute URL nor a reference to a contained resource.")
+	}
+}
