@@ -1,0 +1,240 @@
+package badgerstore
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"mypatients/fhir/store"
+)
+
+// A condition is a store.Expr made ready to be judged many times within one
+// search: on a version, or on many rows of a block at once. It means what
+// store.Eval says.
+type condition interface {
+	row(s *searcher, v *store.Version) (bool, error)
+	// rows gives those of the rows among which hold.
+	rows(s *searcher, b *block, among bits) (bits, error)
+	// effort orders the parts of an And: cheap ones first.
+	effort() int
+}
+
+type (
+	all   []condition
+	some  []condition
+	not   struct{ inner condition }
+	match struct {
+		name string
+		test func([]byte) bool
+	}
+	ref struct {
+		name   string
+		typ    string
+		prefix []byte
+		where  condition
+		known  map[string]bool // by id: whether the target holds
+	}
+	back struct {
+		expr  store.Back
+		where condition
+	}
+)
+
+func compile(e store.Expr) (condition, error) {
+	switch e := e.(type) {
+	case nil:
+		return all(nil), nil
+	case store.And:
+		parts, err := compileAll(e)
+		slices.SortStableFunc(parts, func(a, b condition) int { return a.effort() - b.effort() })
+		return all(parts), err
+	case store.Or:
+		parts, err := compileAll(e)
+		slices.SortStableFunc(parts, func(a, b condition) int { return a.effort() - b.effort() })
+		return some(parts), err
+	case store.Not:
+		inner, err := compile(e.Expr)
+		return not{inner}, err
+	case store.Ref:
+		where, err := compile(e.Where)
+		return &ref{e.Name, e.Type, []byte(e.Type + "/"), where, map[string]bool{}}, err
+	case store.Back:
+		where, err := compile(e.Where)
+		return &back{e, where}, err
+	}
+	return compileLeaf(e)
+}
+
+func compileAll[E ~[]store.Expr](list E) ([]condition, error) {
+	parts := make([]condition, len(list))
+	for i, e := range list {
+		part, err := compile(e)
+		if err != nil {
+			return nil, err
+		}
+		parts[i] = part
+	}
+	return parts, nil
+}
+
+func compileLeaf(e store.Expr) (condition, error) {
+	switch e := e.(type) {
+	case store.Equal:
+		return &match{e.Name, func(v []byte) bool { return string(v) == e.Value }}, nil
+	case store.In:
+		return &match{e.Name, oneOf(e.Values)}, nil
+	case store.Prefix:
+		prefix := []byte(e.Prefix)
+		return &match{e.Name, func(v []byte) bool { return bytes.HasPrefix(v, prefix) }}, nil
+	case store.Contains:
+		part := []byte(e.Part)
+		return &match{e.Name, func(v []byte) bool { return bytes.Contains(v, part) }}, nil
+	case store.Range:
+		return &match{e.Name, func(v []byte) bool { return within(v, e.From, e.To) }}, nil
+	case store.Span:
+		return &match{e.Name, inSpan(e)}, nil
+	case store.Exists:
+		return &match{e.Name, func([]byte) bool { return true }}, nil
+	}
+	return nil, fmt.Errorf("badgerstore: no such condition: %T", e)
+}
+
+func within(v []byte, from, to string) bool {
+	return string(v) >= from && (to == "" || string(v) < to)
+}
+
+func inSpan(e store.Span) func([]byte) bool {
+	return func(v []byte) bool {
+		return len(v) >= e.Split && within(v[:e.Split], e.HeadFrom, e.HeadTo) && within(v[e.Split:], e.TailFrom, e.TailTo)
+	}
+}
+
+// oneOf looks values up in a set, which is made when it begins to pay: a search
+// within one record asks once or twice.
+func oneOf(values []string) func([]byte) bool {
+	var set map[string]struct{}
+	asked := 0
+	return func(v []byte) bool {
+		if asked++; set == nil && (asked <= 8 || len(values) <= 4) {
+			return slices.ContainsFunc(values, func(s string) bool { return s == string(v) })
+		}
+		if set == nil {
+			set = make(map[string]struct{}, len(values))
+			for _, s := range values {
+				set[s] = struct{}{}
+			}
+		}
+		_, ok := set[string(v)]
+		return ok
+	}
+}
+
+func (c all) effort() int    { return total(c) }
+func (c some) effort() int   { return total(c) }
+func (c not) effort() int    { return c.inner.effort() }
+func (c *match) effort() int { return 1 }
+func (c *ref) effort() int   { return 100 + c.where.effort() }
+func (c *back) effort() int  { return 1000 + c.where.effort() }
+
+func total(parts []condition) (n int) {
+	for _, part := range parts {
+		n += part.effort()
+	}
+	return n
+}
+
+func (c all) row(s *searcher, v *store.Version) (bool, error) {
+	for _, part := range c {
+		if ok, err := part.row(s, v); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (c all) rows(s *searcher, b *block, among bits) (bits, error) {
+	for _, part := range c {
+		if among.empty() {
+			break
+		}
+		var err error
+		if among, err = part.rows(s, b, among); err != nil {
+			return bits{}, err
+		}
+	}
+	return among, nil
+}
+
+func (c some) row(s *searcher, v *store.Version) (bool, error) {
+	for _, part := range c {
+		if ok, err := part.row(s, v); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+func (c some) rows(s *searcher, b *block, among bits) (bits, error) {
+	var found bits
+	for _, part := range c {
+		if among.empty() {
+			break
+		}
+		hit, err := part.rows(s, b, among)
+		if err != nil {
+			return bits{}, err
+		}
+		found, among = found.with(hit), among.without(hit)
+	}
+	return found, nil
+}
+
+func (c not) row(s *searcher, v *store.Version) (bool, error) {
+	ok, err := c.inner.row(s, v)
+	return !ok && err == nil, err
+}
+
+func (c not) rows(s *searcher, b *block, among bits) (bits, error) {
+	hit, err := c.inner.rows(s, b, among)
+	if err != nil {
+		return bits{}, err
+	}
+	return among.without(hit), nil
+}
+
+func (c *match) row(_ *searcher, v *store.Version) (bool, error) {
+	if c.name == store.ID {
+		return c.test([]byte(v.ID)), nil
+	}
+	for value := range v.Terms.Values(c.name) {
+		if c.test(value) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (c *match) rows(_ *searcher, b *block, among bits) (found bits, _ error) {
+	if c.name == store.ID {
+		for i, id := range b.ids {
+			if among.has(i) && c.test([]byte(id)) {
+				found.set(i)
+			}
+		}
+		return found, nil
+	}
+	var last cell
+	known, held := false, false
+	for _, cell := range b.column(c.name) {
+		if !among.has(int(cell.row)) {
+			continue
+		}
+		if !known || cell.start != last.start || cell.end != last.end {
+			known, held, last = true, c.test(b.value(cell)), cell
+		}
+		if held {
+			found.set(int(cell.row))
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,96 @@
+package badgerstore
+
+import (
+	"bytes"
+
+	"mypatients/fhir/store"
+)
+
+// Conditions on other resources: references forward and backward.
+
+func (c *ref) row(s *searcher, v *store.Version) (bool, error) {
+	for value := range v.Terms.Values(c.name) {
+		if ok, err := c.target(s, value); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+func (c *ref) rows(s *searcher, b *block, among bits) (found bits, _ error) {
+	for _, cell := range b.column(c.name) {
+		if row := int(cell.row); !among.has(row) || found.has(row) {
+			continue
+		}
+		ok, err := c.target(s, b.value(cell))
+		if err != nil {
+			return bits{}, err
+		}
+		if ok {
+			found.set(int(cell.row))
+		}
+	}
+	return found, nil
+}
+
+// target judges the resource that a value names, once in a search.
+func (c *ref) target(s *searcher, value []byte) (bool, error) {
+	id, ok := bytes.CutPrefix(value, c.prefix)
+	if !ok {
+		return false, nil
+	}
+	if held, known := c.known[string(id)]; known {
+		return held, nil
+	}
+	if err := s.step(); err != nil {
+		return false, err
+	}
+	held := false
+	v, err := s.newest(store.Key{Type: c.typ, ID: string(id)}, true)
+	if err == nil && !v.Deleted {
+		held, err = c.where.row(s, v)
+	}
+	if err != nil && err != store.ErrNotFound {
+		return false, err
+	}
+	c.known[string(id)] = held
+	return held, nil
+}
+
+func (c *back) row(s *searcher, v *store.Version) (bool, error) {
+	return c.named(s, v.Key)
+}
+
+func (c *back) rows(s *searcher, b *block, among bits) (found bits, _ error) {
+	for i, id := range b.ids {
+		if !among.has(i) {
+			continue
+		}
+		ok, err := c.named(s, store.Key{Type: b.typ, ID: id})
+		if err != nil {
+			return bits{}, err
+		}
+		if ok {
+			found.set(i)
+		}
+	}
+	return found, nil
+}
+
+// named tells whether a resource that the condition asks for names this one.
+func (c *back) named(s *searcher, k store.Key) (bool, error) {
+	if err := s.step(); err != nil {
+		return false, err
+	}
+	names := store.Equal{Name: c.expr.Name, Value: k.String()}
+	test, err := compile(names)
+	if err != nil {
+		return false, err
+	}
+	q := query{
+		searcher: s, typ: c.expr.Type, limit: 1,
+		expr: store.And{names, c.expr.Where}, test: all{test, c.where},
+	}
+	found, err := q.find()
+	return len(found) > 0, err
+}
