@@ -1,0 +1,80 @@
+package search
+
+import (
+	"net/url"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/store"
+)
+
+// Options tell [Registry.Parse] how to read a query.
+type Options struct {
+	Lenient      bool      // leave out unknown parameters instead of refusing (Prefer: handling=lenient)
+	Base         string    // the FHIR base URL without trailing slash; absolute references to it count as local
+	MaxCount     int       // the most rows of a page; 0: 1000
+	DefaultCount int       // the rows of a page when _count is not given; 0: 50
+	Now          time.Time // for the prefix ap on dates; zero: ap means "overlaps"
+}
+
+// A Query is a search of one type, read and checked.
+type Query struct {
+	Type     fhir.Type
+	Count    int        // rows of a page; 0 when only the total is asked for (_count=0, _summary=count)
+	Total    string     // _total: "none", "estimate", "accurate"; empty when not given
+	Summary  string     // _summary: "true", "text", "data", "count", "false"; empty when not given
+	Elements []string   // _elements
+	Cursor   string     // _cursor as it came: where the caller's page begins
+	Applied  url.Values // exactly what was applied, for the self link, without _cursor
+
+	where    []condition
+	sort     []store.Sort
+	owners   []string
+	limited  bool
+	includes []Include
+}
+
+// A condition is a part of a query, awaiting what may be seen of the types
+// that it joins.
+type condition func(sight func(fhir.Type) store.Expr) store.Expr
+
+// fixed is a condition that joins no other type.
+func fixed(e store.Expr) condition {
+	return func(func(fhir.Type) store.Expr) store.Expr { return e }
+}
+
+// Plan makes the query for the store: what was asked for, of what may be seen.
+// sight is asked for the searched type and for every type that a chain or _has
+// joins. Limit is Count, After is left for the caller to set.
+func (q *Query) Plan(sight func(fhir.Type) store.Expr) store.Query {
+	where := store.And{}
+	if q.limited {
+		where = append(where, equalAny(store.Owner, q.owners))
+	}
+	for _, c := range q.where {
+		where = append(where, c(sight))
+	}
+	where = append(where, sight(q.Type))
+	return store.Query{Type: string(q.Type), Where: where, Sort: q.sort, Limit: q.Count}
+}
+
+// Owners lists the patients ("Patient/1") whose records the query is limited to
+// by its own conditions: patient=1, subject=Patient/1, Patient?_id=1. It is nil
+// when the query is not limited so.
+func (q *Query) Owners() []string {
+	if !q.limited {
+		return nil
+	}
+	return q.owners
+}
+
+// Includes lists what _include and _revinclude ask for, in their order.
+func (q *Query) Includes() []Include { return q.includes }
+
+// equalAny is Equal for one value, In for several.
+func equalAny(name string, values []string) store.Expr {
+	if len(values) == 1 {
+		return store.Equal{Name: name, Value: values[0]}
+	}
+	return store.In{Name: name, Values: values}
+}
