@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"encoding/json"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/search"
+)
+
+// A Statement is the part of a CapabilityStatement that this server fills in
+// (https://hl7.org/fhir/R4/capabilitystatement.html).
+type Statement struct {
+	ResourceType   string     `json:"resourceType"`
+	URL            string     `json:"url,omitempty"`
+	Name           string     `json:"name,omitempty"`
+	Title          string     `json:"title,omitempty"`
+	Status         string     `json:"status"`
+	Date           string     `json:"date"`
+	Publisher      string     `json:"publisher,omitempty"`
+	Description    string     `json:"description,omitempty"`
+	Kind           string     `json:"kind"`
+	Instantiates   []string   `json:"instantiates,omitempty"`
+	Software       *Software  `json:"software,omitempty"`
+	Implementation *Site      `json:"implementation,omitempty"`
+	FHIRVersion    string     `json:"fhirVersion"`
+	Format         []string   `json:"format"`
+	Rest           []RestMode `json:"rest"`
+}
+
+// Software names the program.
+type Software struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+}
+
+// Site names the installation.
+type Site struct {
+	Description string `json:"description"`
+	URL         string `json:"url,omitempty"`
+}
+
+// A RestMode says what can be done by REST. Security is any JSON value.
+type RestMode struct {
+	Mode          string              `json:"mode"`
+	Documentation string              `json:"documentation,omitempty"`
+	Security      any                 `json:"security,omitempty"`
+	Resource      []ResourceMode      `json:"resource"`
+	Interaction   []Interaction       `json:"interaction,omitempty"`
+	SearchParam   []SearchDefinition  `json:"searchParam,omitempty"`
+	Operation     []OperationOffering `json:"operation,omitempty"`
+}
+
+// A ResourceMode says what can be done with a type.
+type ResourceMode struct {
+	Type              fhir.Type           `json:"type"`
+	Profile           string              `json:"profile,omitempty"`
+	Documentation     string              `json:"documentation,omitempty"`
+	Interaction       []Interaction       `json:"interaction"`
+	Versioning        string              `json:"versioning"`
+	ReadHistory       bool                `json:"readHistory"`
+	UpdateCreate      bool                `json:"updateCreate"`
+	ConditionalCreate bool                `json:"conditionalCreate"`
+	ConditionalDelete string              `json:"conditionalDelete"`
+	ReferencePolicy   []string            `json:"referencePolicy,omitempty"`
+	SearchInclude     []string            `json:"searchInclude,omitempty"`
+	SearchRevInclude  []string            `json:"searchRevInclude,omitempty"`
+	SearchParam       []SearchDefinition  `json:"searchParam,omitempty"`
+	Operation         []OperationOffering `json:"operation,omitempty"`
+}
+
+// An Interaction is one that is there.
+type Interaction struct {
+	Code          string `json:"code"`
+	Documentation string `json:"documentation,omitempty"`
+}
+
+// A SearchDefinition is a search parameter that is there.
+type SearchDefinition struct {
+	Name          string `json:"name"`
+	Definition    string `json:"definition,omitempty"`
+	Type          string `json:"type"`
+	Documentation string `json:"documentation,omitempty"`
+}
+
+// An OperationOffering is an operation that is there.
+type OperationOffering struct {
+	Name          string `json:"name"`
+	Definition    string `json:"definition"`
+	Documentation string `json:"documentation,omitempty"`
+}
+
+// Of gives what is said of a type, to be added to; nil when it is not there.
+func (r *RestMode) Of(t fhir.Type) *ResourceMode {
+	for i := range r.Resource {
+		if r.Resource[i].Type == t {
+			return &r.Resource[i]
+		}
+	}
+	return nil
+}
+
+// interactions are those that every type has.
+var interactions = []string{"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
+
+// Capabilities gives the CapabilityStatement of what the engine does. Each extra
+// adds what others do with it: security, operations, names; it must not keep the
+// Statement.
+func (e *Engine) Capabilities(extra ...func(*Statement)) []byte {
+	s := Statement{
+		ResourceType: "CapabilityStatement",
+		Status:       "active",
+		Date:         e.started.UTC().Format(time.RFC3339),
+		Kind:         "instance",
+		FHIRVersion:  "4.0.1",
+		Format:       []string{"application/fhir+json", "json"},
+	}
+	rest := RestMode{Mode: "server"}
+	reverse := e.reverseIncludes()
+	for _, t := range fhir.Types() {
+		rest.Resource = append(rest.Resource, e.resourceMode(t, reverse[t]))
+	}
+	s.Rest = []RestMode{rest}
+	for _, add := range extra {
+		add(&s)
+	}
+	body, err := json.Marshal(s)
+	if err != nil { // Security was no JSON value: a mistake in the program
+		panic("engine: capability statement: " + err.Error())
+	}
+	return body
+}
+
+func (e *Engine) resourceMode(t fhir.Type, reverse []string) ResourceMode {
+	mode := ResourceMode{
+		Type:              t,
+		Profile:           "http://hl7.org/fhir/StructureDefinition/" + string(t),
+		Versioning:        "versioned-update",
+		ReadHistory:       true,
+		UpdateCreate:      true,
+		ConditionalDelete: "not-supported",
+		ReferencePolicy:   []string{"literal", "logical", "local"},
+		SearchRevInclude:  reverse,
+	}
+	if e.integrity {
+		mode.ReferencePolicy = append(mode.ReferencePolicy, "enforced")
+	}
+	for _, code := range interactions {
+		mode.Interaction = append(mode.Interaction, Interaction{Code: code})
+	}
+	for _, p := range e.registry.Params(t) {
+		mode.SearchParam = append(mode.SearchParam, SearchDefinition{Name: p.Name, Definition: p.URL, Type: string(p.Kind)})
+		if p.Kind == search.Reference {
+			mode.SearchInclude = append(mode.SearchInclude, string(t)+":"+p.Name)
+		}
+	}
+	return mode
+}
+
+// reverseIncludes lists, for each type, the parameters of others that lead to it.
+func (e *Engine) reverseIncludes() map[fhir.Type][]string {
+	reverse := map[fhir.Type][]string{}
+	for _, source := range fhir.Types() {
+		for _, p := range e.registry.Params(source) {
+			if p.Kind != search.Reference {
+				continue
+			}
+			for _, target := range p.Targets {
+				reverse[target] = append(reverse[target], string(source)+":"+p.Name)
+			}
+		}
+	}
+	return reverse
+}

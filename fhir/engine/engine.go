@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+)
+
+// A Sight says what may be seen of each type: a condition on index terms, put
+// into the plan of every read, search, count, include, chain, sort and history.
+// store.None() hides the type; store.All() shows all of it.
+type Sight func(fhir.Type) store.Expr
+
+// Everything is the sight of the server itself. Only consent (and loading) may use it.
+func Everything(fhir.Type) store.Expr { return store.All() }
+
+// closed makes silence a refusal: for the store, no condition means all.
+func (s Sight) closed() Sight {
+	return func(t fhir.Type) store.Expr {
+		if s == nil {
+			return store.None()
+		}
+		if where := s(t); where != nil {
+			return where
+		}
+		return store.None()
+	}
+}
+
+// Config is what an engine needs. All fields but OnWrite, Base and Integrity
+// are required.
+type Config struct {
+	Store    store.Store
+	Registry *search.Registry
+	Now      func() time.Time
+
+	// Base is the FHIR base URL without a trailing slash: absolute references to
+	// it count as local.
+	Base string
+
+	// OnWrite is called inside the transaction for every version written, whatever
+	// the way in; before is nil for a creation, after.Deleted for a deletion. An
+	// error undoes the transaction. It may be nil.
+	OnWrite func(tx *Tx, before, after *store.Version) error
+
+	// Derive gives the index terms of a body beside those of search, which it is
+	// shown. It must be a pure function. It may be nil.
+	Derive func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
+
+	// Integrity refuses writes whose local references lead nowhere, and deletions
+	// of what is still referred to. Loading does not heed it.
+	Integrity bool
+}
+
+// An Engine carries out interactions. It is safe for concurrent use.
+type Engine struct {
+	store    store.Store
+	registry *search.Registry
+	now      func() time.Time
+	base     string
+	onWrite  func(tx *Tx, before, after *store.Version) error
+
+	integrity bool
+	started   time.Time
+	derive    func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
+}
+
+// New makes an engine.
+func New(c Config) (*Engine, error) {
+	if c.Store == nil || c.Registry == nil || c.Now == nil {
+		return nil, errors.New("engine: Store, Registry and Now are required")
+	}
+	if strings.HasSuffix(c.Base, "/") {
+		return nil, errors.New("engine: Base must not end in a slash")
+	}
+	if c.Base != "" {
+		if u, err := url.Parse(c.Base); err != nil || !u.IsAbs() {
+			return nil, errors.New("engine: Base is not an absolute URL")
+		}
+	}
+	return &Engine{store: c.Store, registry: c.Registry, now: c.Now, base: c.Base,
+		onWrite: c.OnWrite, derive: c.Derive, integrity: c.Integrity, started: c.Now()}, nil
+}
+
+// Registry gives the search parameters that the engine indexes by.
+func (e *Engine) Registry() *search.Registry { return e.registry }
+
+// View runs fn on one snapshot.
+func (e *Engine) View(ctx context.Context, fn func(*Tx) error) error {
+	return foreign(e.store.View(ctx, func(r store.Reader) error {
+		return fn(&Tx{engine: e, reader: r, now: e.stamp()})
+	}))
+}
+
+// Update runs fn in a serializable transaction and returns when its writes are
+// durable. fn may run again: see [store.Store].
+func (e *Engine) Update(ctx context.Context, fn func(*Tx) error) error {
+	return foreign(e.store.Update(ctx, func(w store.Writer) error {
+		return fn(&Tx{engine: e, reader: w, writer: w, now: e.stamp()})
+	}))
+}
+
+func (e *Engine) stamp() time.Time { return e.now().UTC().Truncate(time.Millisecond) }
+
+// foreign gives the errors of the store their kinds; all others pass.
+func foreign(err error) error {
+	var known *fhir.Error
+	kind, text := fhir.Internal, ""
+	switch {
+	case err == nil || errors.As(err, &known):
+		return err
+	case errors.Is(err, store.ErrTooBig):
+		kind, text = fhir.TooBig, "The transaction is too big; nothing was stored."
+	case errors.Is(err, store.ErrContention):
+		kind, text = fhir.Conflict, "Others changed the same data at the same time; nothing was stored."
+	case errors.Is(err, store.ErrUnavailable):
+		kind, text = fhir.Unavailable, "The database cannot be reached at the moment."
+	default:
+		return err
+	}
+	return &fhir.Error{Kind: kind, Issues: []fhir.Issue{{Text: text}}, Cause: err}
+}
+
+// A Tx is one transaction: a snapshot, and in an Update the means to write. It
+// must be used by one goroutine at a time, and not after its function returned.
+type Tx struct {
+	engine *Engine
+	reader store.Reader
+	writer store.Writer // nil in a View
+	now    time.Time
+	loose  bool // loading: forward references are in order
+}
+
+// Now is the time of the transaction: UTC, whole milliseconds.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// Reader gives the snapshot itself.
+func (tx *Tx) Reader() store.Reader { return tx.reader }
+
+// Writer gives the transaction itself. It panics in a View.
+func (tx *Tx) Writer() store.Writer {
+	if tx.writer == nil {
+		panic("engine: no writer in a View")
+	}
+	return tx.writer
+}

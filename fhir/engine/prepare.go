@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"slices"
+
+	"mypatients/fhir"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+)
+
+// Prepared is a body that may be written: parsed, validated and indexed. It can
+// be written more than once, and by several goroutines.
+type Prepared struct {
+	*fhir.Document
+	terms []store.Term // all but those that depend on id and time
+}
+
+// Prepare parses, validates and indexes a body: all that can be done outside a
+// transaction. The error is a [*fhir.Error] of kind Invalid, Unprocessable or
+// TooBig with an issue for each fault.
+func (e *Engine) Prepare(body []byte) (*Prepared, error) {
+	doc, err := fhir.Parse(body)
+	if err != nil {
+		return nil, err
+	}
+	terms, err := e.registry.Index(doc.Type, doc.Tree, e.base)
+	if err != nil {
+		return nil, err
+	}
+	if e.derive != nil {
+		terms = append(terms, e.derive(doc.Type, doc.Tree, terms)...)
+	}
+	return &Prepared{doc, terms}, nil
+}
+
+// Terms gives the index terms of the body, for those who must judge a write
+// before it is made; those that depend on id and time are not among them.
+func (p *Prepared) Terms() store.Terms { return store.NewTerms(slices.Clone(p.terms)) }
+
+// Version gives what would be stored if the body were written as a version of a
+// key, for those who must judge it before.
+func (p *Prepared) version(key fhir.Key, number int64, tx *Tx) *store.Version {
+	terms := slices.Concat(p.terms, search.StampTerms(key, tx.now))
+	return &store.Version{
+		Key:     storeKey(key),
+		Version: number,
+		Time:    tx.now,
+		Terms:   store.NewTerms(terms),
+		Body:    fhir.WithMeta(p.JSON, key.ID, number, tx.now),
+	}
+}
+
+func storeKey(k fhir.Key) store.Key { return store.Key{Type: string(k.Type), ID: k.ID} }
+
+// resource gives a version as the outside sees it. The bytes are shared.
+func resource(v *store.Version) *fhir.Resource {
+	return &fhir.Resource{
+		Key:     fhir.Key{Type: fhir.Type(v.Type), ID: v.ID},
+		Version: v.Version,
+		Updated: v.Time,
+		Deleted: v.Deleted,
+		JSON:    v.Body,
+		Terms:   v.Terms,
+	}
+}

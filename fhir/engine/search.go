@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"maps"
+	"net/url"
+
+	"mypatients/fhir"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+)
+
+// Search gives a page of the resources that match and may be seen
+// (https://hl7.org/fhir/R4/search.html), then what its includes ask for. The
+// sight is part of the plan: rows, total, order, chains and includes know
+// nothing of what it hides. q.Cursor, when set, is the _cursor of a Next.
+//
+// Total is counted for _total=accurate and _summary=count, not for _total=none,
+// and otherwise set only when the page is known to hold all. Next is empty on
+// the last page, also when that is full.
+func (tx *Tx) Search(q *search.Query, sight Sight) (*fhir.Page, error) {
+	sight = sight.closed()
+	plan := q.Plan(sight)
+	plan.After = q.Cursor
+	if q.Cursor != "" {
+		if _, err := store.ParsePosition(q.Cursor, len(plan.Sort)); err != nil {
+			return nil, fhir.ElementErrorf(fhir.Invalid, "_cursor", "This is not a place in the result of this search.")
+		}
+	}
+	page := &fhir.Page{Applied: q.Applied.Encode()}
+	var hits []store.Hit
+	if q.Count > 0 {
+		plan.Limit = q.Count + 1
+		var err error
+		if hits, err = tx.reader.Search(plan); err != nil {
+			return nil, err
+		}
+	}
+	more := len(hits) > q.Count
+	if more {
+		hits = hits[:q.Count]
+		page.Next = withCursor(q.Applied, hits[q.Count-1].Position)
+	}
+	switch {
+	case q.Count == 0 || q.Total == "accurate" || q.Total == "estimate" && more:
+		n, err := tx.reader.Count(plan)
+		if err != nil {
+			return nil, err
+		}
+		page.Total = &n
+	case q.Total != "none" && !more && q.Cursor == "":
+		n := len(hits)
+		page.Total = &n
+	}
+	matches := make([]*store.Version, len(hits))
+	for i, h := range hits {
+		matches[i] = h.Version
+		page.Entries = append(page.Entries, fhir.Entry{Resource: resource(h.Version), Mode: "match"})
+	}
+	included, err := tx.include(q, matches, sight)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range included {
+		page.Entries = append(page.Entries, fhir.Entry{Resource: resource(v), Mode: "include"})
+	}
+	return page, nil
+}
+
+func withCursor(applied url.Values, position string) string {
+	values := maps.Clone(applied)
+	if values == nil {
+		values = url.Values{}
+	}
+	values.Set("_cursor", position)
+	return values.Encode()
+}

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+
+	"mypatients/fhir"
+	"mypatients/fhir/store"
+)
+
+// put stores a version behind the newest, tells the hook, and gives the result.
+func (tx *Tx) put(before, after *store.Version) (*fhir.Resource, error) {
+	if err := tx.Writer().PutResource(after); err != nil {
+		return nil, err
+	}
+	if hook := tx.engine.onWrite; hook != nil {
+		if err := hook(tx, before, after); err != nil {
+			return nil, err
+		}
+	}
+	return resource(after), nil
+}
+
+// newest gives the newest version of a key, or nil.
+func (tx *Tx) newest(key fhir.Key) (*store.Version, error) {
+	v, err := tx.reader.Resource(storeKey(key))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return v, err
+}
+
+// checkMatch compares an If-Match with the newest version
+// (https://hl7.org/fhir/R4/http.html#concurrency).
+func checkMatch(v *store.Version, match *int64) error {
+	if match == nil || v != nil && v.Version == *match {
+		return nil
+	}
+	return fhir.Errorf(fhir.Precondition, "The resource has another version than the one named in If-Match.")
+}
+
+func number(v *store.Version) int64 {
+	if v == nil {
+		return 0
+	}
+	return v.Version
+}
+
+// newID makes a random UUID (version 4).
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: the program ends instead
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	text := hex.EncodeToString(b[:])
+	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+}
