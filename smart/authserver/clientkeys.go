@@ -1,0 +1,204 @@
+package authserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	jose "github.com/go-jose/go-jose/v4"
+
+	"mypatients/smart"
+)
+
+// Limits on fetching the keys of clients.
+const (
+	maxJWKS       = 256 << 10
+	jwksTimeout   = 5 * time.Second
+	jwksLife      = 5 * time.Minute // when the client says nothing
+	maxJWKSLife   = time.Hour
+	refetchBurst  = 5 // fetches for an unknown kid, then one in each refetchPause
+	refetchPause  = 10 * time.Second
+	maxJWKSCached = 1000
+)
+
+// clientKeys holds the keys of clients that publish them at a URL.
+type clientKeys struct {
+	now      func() time.Time
+	http     *http.Client
+	loopback bool
+
+	mu    sync.Mutex
+	cache map[string]*jwksEntry
+}
+
+// A jwksEntry is what is known of one URL. Its lock is held during a fetch, so
+// that many requests cause one.
+type jwksEntry struct {
+	mu      sync.Mutex
+	keys    []jose.JSONWebKey
+	fresh   time.Time // until when
+	budget  float64   // fetches for unknown kids that are left
+	counted time.Time // when budget was right
+}
+
+func (c *clientKeys) init(config Config) {
+	c.now, c.http, c.loopback = config.Now, config.HTTPClient, config.AllowLoopbackJWKS
+	c.cache = map[string]*jwksEntry{}
+	if c.http != nil {
+		return
+	}
+	dialer := &net.Dialer{Timeout: jwksTimeout, Control: c.publicOnly}
+	c.http = &http.Client{
+		Transport: &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: jwksTimeout, MaxIdleConns: 10,
+			IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true},
+	}
+}
+
+// publicOnly refuses addresses inside our own network after the name was
+// resolved, so that no name can lead there (SSRF).
+func (c *clientKeys) publicOnly(network, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	ip := at.Addr().Unmap()
+	if c.loopback && ip.IsLoopback() {
+		return nil
+	}
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || netip.MustParsePrefix("100.64.0.0/10").Contains(ip) ||
+		netip.MustParsePrefix("64:ff9b::/96").Contains(ip) {
+		return errors.New("authserver: a JWKS URL leads to an address that is not public")
+	}
+	return nil
+}
+
+// mayFetch reports whether a JWKS URL is one that we would fetch.
+func (c *clientKeys) mayFetch(uri string) bool {
+	u, err := url.Parse(uri)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return false
+	}
+	if u.Scheme == "https" {
+		return true
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return c.loopback && u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && ip.IsLoopback())
+}
+
+// key finds the key a client signed with, inline or at its URL.
+func (c *clientKeys) key(ctx context.Context, client smart.Client, kid, alg string) (any, error) {
+	if client.JWKSURI == "" {
+		keys, err := parseClientKeys(client.JWKS)
+		if err != nil {
+			return nil, err
+		}
+		return pick(keys, kid, alg)
+	}
+	e := c.entry(client.JWKSURI)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := c.now()
+	if now.Before(e.fresh) {
+		if key, err := pick(e.keys, kid, alg); err == nil || !e.mayRefetch(now) {
+			return key, err
+		}
+	}
+	keys, life, err := c.fetch(ctx, client.JWKSURI)
+	if err != nil {
+		return nil, errors.New("the client's keys cannot be fetched")
+	}
+	e.keys, e.fresh = keys, now.Add(life)
+	return pick(keys, kid, alg)
+}
+
+func (c *clientKeys) entry(uri string) *jwksEntry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.cache[uri]
+	if e == nil {
+		if len(c.cache) >= maxJWKSCached {
+			clear(c.cache)
+		}
+		e = &jwksEntry{budget: refetchBurst, counted: c.now()}
+		c.cache[uri] = e
+	}
+	return e
+}
+
+// mayRefetch counts a fetch that an unknown kid causes.
+func (e *jwksEntry) mayRefetch(now time.Time) bool {
+	e.budget = min(refetchBurst, e.budget+now.Sub(e.counted).Seconds()/refetchPause.Seconds())
+	e.counted = now
+	if e.budget < 1 {
+		return false
+	}
+	e.budget--
+	return true
+}
+
+// fetch gets a JWK set and how long it may be kept: never longer than the
+// client's Cache-Control says.
+func (c *clientKeys) fetch(ctx context.Context, uri string) ([]jose.JSONWebKey, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, jwksTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	req.Header.Set("Accept", "application/json")
+	direct := *c.http
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, err := direct.Do(req)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, 0, fmt.Errorf("status %d", res.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxJWKS+1))
+	if err != nil || len(body) > maxJWKS {
+		return nil, 0, errors.New("unreadable or too long")
+	}
+	keys, err := parseClientKeys(body)
+	return keys, cacheLife(res.Header), err
+}
+
+// cacheLife reads Cache-Control (RFC 9111 section 5.2.2).
+func cacheLife(h http.Header) time.Duration {
+	life := jwksLife
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
+		switch name {
+		case "no-store", "no-cache":
+			return 0
+		case "max-age":
+			n, err := strconv.Atoi(strings.Trim(value, `"`))
+			if err != nil || n < 0 {
+				return 0
+			}
+			life = min(time.Duration(min(n, 1<<20))*time.Second, maxJWKSLife)
+		}
+	}
+	if age, err := strconv.Atoi(h.Get("Age")); err == nil && age > 0 {
+		life = max(0, life-time.Duration(min(age, 1<<20))*time.Second)
+	}
+	return life
+}
+
+// isForm reports whether a request carries a form.
+func isForm(r *http.Request) bool {
+	typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && typ == "application/x-www-form-urlencoded"
+}
