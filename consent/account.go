@@ -1,0 +1,307 @@
+package consent
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// An Account is one upstream identity (issuer and subject) with the people it
+// stands for. Accounts are linked by issuer and subject, never by e-mail alone.
+type Account struct {
+	ID      string `json:"id"`
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+	Name    string `json:"name,omitempty"`
+	Email   string `json:"email,omitempty"`
+	Links   []Link `json:"links,omitempty"`
+}
+
+// A Link says that an account stands for a person in a role.
+type Link struct {
+	Role   smart.Role `json:"role"`
+	Person string     `json:"person"` // "Practitioner/1", "RelatedPerson/1", "Patient/1"
+}
+
+// Kinds of records: accounts by id, and the accounts of each person.
+const (
+	recordAccount   = "account"
+	recordAccountOf = "account-of"
+)
+
+// SignIn finds the account of an upstream identity, or makes one that stands for
+// nobody yet. Name and e-mail are brought up to date.
+func (g *Guard) SignIn(ctx context.Context, issuer, subject, name, email string) (*Account, error) {
+	return g.LinkAccount(ctx, issuer, subject, name, email)
+}
+
+// LinkAccount is [Guard.SignIn] that also links the account to people.
+func (g *Guard) LinkAccount(ctx context.Context, issuer, subject, name, email string, links ...Link) (*Account, error) {
+	if issuer == "" || subject == "" {
+		return nil, fhir.Errorf(fhir.Invalid, "An account needs an issuer and a subject.")
+	}
+	var a *Account
+	err := g.engine.Update(ctx, func(tx *engine.Tx) error {
+		id := g.accountID(issuer, subject)
+		found, err := readAccount(tx.Reader(), id)
+		if err == store.ErrNotFound {
+			found, err = &Account{ID: id, Issuer: issuer, Subject: subject}, nil
+		}
+		if err != nil {
+			return err
+		}
+		a = found
+		a.Name, a.Email = or(name, a.Name), or(email, a.Email)
+		return a.link(tx.Writer(), links...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// accountID is the stable id of an upstream identity; it tells nothing about it.
+func (g *Guard) accountID(issuer, subject string) string {
+	return base64.RawURLEncoding.EncodeToString(g.hash("account", issuer+"\x00"+subject)[:18])
+}
+
+// hash is the keyed hash under which secrets and identities are stored.
+func (g *Guard) hash(use, text string) []byte {
+	h := hmac.New(sha256.New, g.key)
+	h.Write([]byte(use + "\x00" + text))
+	return h.Sum(nil)
+}
+
+func (a *Account) link(w store.Writer, links ...Link) error {
+	for _, l := range links {
+		if !slices.Contains(a.Links, l) {
+			a.Links = append(a.Links, l)
+		}
+		if err := w.PutRecord(&store.Record{Kind: recordAccountOf, Key: l.Person + " " + a.ID, Value: []byte(l.Role)}); err != nil {
+			return err
+		}
+	}
+	value, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return w.PutRecord(&store.Record{Kind: recordAccount, Key: a.ID, Value: value})
+}
+
+func readAccount(r store.Reader, id string) (*Account, error) {
+	rec, err := r.Record(recordAccount, id)
+	if err != nil {
+		return nil, err
+	}
+	var a Account
+	return &a, json.Unmarshal(rec.Value, &a)
+}
+
+// hasLogin reports whether any account stands for a person.
+func hasLogin(r store.Reader, person string) (bool, error) {
+	found, err := r.Records(recordAccountOf, person+" ", "", 1)
+	return len(found) > 0, err
+}
+
+// linkedTo reports whether an account stands for a person.
+func linkedTo(r store.Reader, person, account string) (bool, error) {
+	if person == "" || account == "" {
+		return false, nil
+	}
+	_, err := r.Record(recordAccountOf, person+" "+account)
+	if err == store.ErrNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Account gives an account by id, or NotFound.
+func (g *Guard) Account(ctx context.Context, id string) (*Account, error) {
+	var a *Account
+	err := g.engine.View(ctx, func(tx *engine.Tx) (err error) {
+		a, err = readAccount(tx.Reader(), id)
+		if err == store.ErrNotFound {
+			return fhir.ErrNotFound()
+		}
+		return err
+	})
+	return a, err
+}
+
+// Identity gives the identity with which an account acts in a role, or Forbidden
+// when it does not hold the role.
+func (g *Guard) Identity(ctx context.Context, a *Account, role smart.Role) (smart.Identity, error) {
+	id := smart.Identity{Login: a.ID, Name: a.Name, Role: role}
+	for _, l := range a.Links {
+		if l.Role == role {
+			id.Persons = append(id.Persons, l.Person)
+		}
+	}
+	if len(id.Persons) == 0 {
+		return smart.Identity{}, fhir.Errorf(fhir.Forbidden, "This account has no such role.")
+	}
+	id.FHIRUser = id.Persons[0]
+	return id, nil
+}
+
+// IdentityOf gives the identity of the login that stands for a person, for a
+// launch on their behalf; Forbidden when there is none.
+func (g *Guard) IdentityOf(ctx context.Context, person string) (smart.Identity, error) {
+	var account *Account
+	err := g.engine.View(ctx, func(tx *engine.Tx) error {
+		found, err := tx.Reader().Records(recordAccountOf, person+" ", "", 1)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return fhir.Errorf(fhir.Forbidden, "No login stands for this person.")
+		}
+		account, err = readAccount(tx.Reader(), strings.TrimPrefix(found[0].Key, person+" "))
+		return err
+	})
+	if err != nil {
+		return smart.Identity{}, err
+	}
+	for _, l := range account.Links {
+		if l.Person == person {
+			id, err := g.Identity(ctx, account, l.Role)
+			id.FHIRUser = person
+			return id, err
+		}
+	}
+	return smart.Identity{}, fhir.Errorf(fhir.Forbidden, "No login stands for this person.")
+}
+
+const systemNPI = "http://hl7.org/fhir/sid/us-npi"
+
+// Register makes a provider of an account that has none: a Practitioner, with a
+// role when a specialty or an organisation is given. Unprocessable issues name
+// the field at fault: given, family, npi, email.
+func (g *Guard) Register(ctx context.Context, accountID string, r Registration) (*Account, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	var a *Account
+	err := g.engine.Update(ctx, func(tx *engine.Tx) (err error) {
+		a, err = readAccount(tx.Reader(), accountID)
+		if err == store.ErrNotFound {
+			return fhir.Errorf(fhir.Forbidden, "Sign in first.")
+		}
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(a.Links, func(l Link) bool { return l.Role == smart.Provider }) {
+			return fhir.Errorf(fhir.Conflict, "This account is registered already.")
+		}
+		taken, err := findAll(tx, "Practitioner", search.TokenTerm("identifier", systemNPI, r.NPI))
+		if err != nil {
+			return err
+		}
+		if len(taken) > 0 {
+			return refuse("npi", "This NPI is registered already. Ask the help desk to link your account.")
+		}
+		key, err := g.newProvider(tx, r)
+		if err != nil {
+			return err
+		}
+		if err := a.link(tx.Writer(), Link{smart.Provider, key.String()}); err != nil {
+			return err
+		}
+		c := Caller{Grant: smart.Grant{ClientID: PortalClient, ClientName: "Portal", Identity: smart.Identity{Login: a.ID, Name: a.Name, Role: smart.Provider, FHIRUser: key.String()}}}
+		e := g.entry(c, "register", "Practitioner")
+		e.Returned = []string{key.String()}
+		return writeAudit(tx.Writer(), []*auditEntry{e})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (g *Guard) newProvider(tx *engine.Tx, r Registration) (fhir.Key, error) {
+	p, err := g.put(tx, node{
+		"resourceType": "Practitioner", "active": true,
+		"identifier": []any{map[string]any{"system": systemNPI, "value": r.NPI}},
+		"name":       []any{map[string]any{"family": r.Family, "given": []any{r.Given}}},
+		"telecom":    []any{map[string]any{"system": "email", "value": r.Email, "use": "work"}},
+	}, "")
+	if err != nil || r.Specialty == "" && r.Organization == "" {
+		return keyOf(p), err
+	}
+	role := node{"resourceType": "PractitionerRole", "active": true, "practitioner": reference(p.Key.String())}
+	if r.Specialty != "" {
+		role["specialty"] = []any{map[string]any{"text": r.Specialty}}
+	}
+	if r.Organization != "" { // named, not linked: membership of an organisation is not for a person to claim
+		role["organization"] = map[string]any{"display": r.Organization}
+	}
+	_, err = g.put(tx, role, "")
+	return p.Key, err
+}
+
+func keyOf(r *fhir.Resource) fhir.Key {
+	if r == nil {
+		return fhir.Key{}
+	}
+	return r.Key
+}
+
+func (r *Registration) check() error {
+	for _, s := range []*string{&r.Given, &r.Family, &r.NPI, &r.Email, &r.Specialty, &r.Organization} {
+		*s = strings.TrimSpace(*s)
+	}
+	var issues []fhir.Issue
+	at := func(field, text string) { issues = append(issues, fhir.Issue{Expression: field, Text: text}) }
+	if r.Given == "" {
+		at("given", "Enter your given name.")
+	}
+	if r.Family == "" {
+		at("family", "Enter your family name.")
+	}
+	if !ValidNPI(r.NPI) {
+		at("npi", "This is not an NPI: it has 10 digits, and the last one must fit the others.")
+	}
+	if local, domain, ok := strings.Cut(r.Email, "@"); !ok || local == "" || !strings.Contains(domain, ".") || strings.ContainsAny(r.Email, " \r\n<>,;") {
+		at("email", "Enter the e-mail address that notices go to.")
+	}
+	if issues != nil {
+		return &fhir.Error{Kind: fhir.Unprocessable, Issues: issues}
+	}
+	return nil
+}
+
+// ValidNPI checks a National Provider Identifier: ten digits, the last a Luhn
+// check digit over the prefix 80840 and the rest.
+func ValidNPI(s string) bool {
+	if len(s) != 10 || strings.Trim(s, "0123456789") != "" {
+		return false
+	}
+	sum := 0
+	for i, digit := range "80840" + s {
+		n := int(digit - '0')
+		if i%2 == 1 { // of 15 digits: every second one from the right is doubled
+			if n *= 2; n > 9 {
+				n -= 9
+			}
+		}
+		sum += n
+	}
+	return sum%10 == 0
+}

@@ -1,0 +1,277 @@
+package consent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// The audit log is append-only. The entries of one commit round are written as
+// one record (kind "audit", key: time and a random part), and for each patient
+// concerned a pointer (kind "audit-of", newest first). AuditEvents are rendered
+// from it when they are read.
+const (
+	recordAudit   = "audit"
+	recordAuditOf = "audit-of"
+)
+
+// An auditEntry says who did what on whose record, why they could, and what came
+// of it. It holds ids and codes, no clinical content.
+type auditEntry struct {
+	When      time.Time   `json:"t"`
+	Login     string      `json:"l,omitempty"`
+	Name      string      `json:"n,omitempty"`
+	Person    string      `json:"p,omitempty"` // fhirUser
+	Role      smart.Role  `json:"r,omitempty"`
+	Client    string      `json:"c,omitempty"`
+	ClientID  string      `json:"ci,omitempty"`
+	Org       string      `json:"o,omitempty"` // name of the organisation the person acts for
+	Address   string      `json:"a,omitempty"`
+	Request   string      `json:"q,omitempty"`
+	Action    string      `json:"x"`
+	Type      fhir.Type   `json:"y,omitempty"`
+	Returned  []string    `json:"i,omitempty"` // keys of what was returned or written
+	Patients  []string    `json:"w,omitempty"` // whose record
+	Bases     []BasisCode `json:"b,omitempty"`
+	Purpose   string      `json:"u,omitempty"`
+	Outcome   string      `json:"e,omitempty"` // empty: it was done; else the kind of refusal
+	Sensitive []string    `json:"s,omitempty"` // sensitivities of what was returned: hides the row from a teenager's guardian
+}
+
+// entry begins an audit entry for a call.
+func (g *Guard) entry(c Caller, action string, t fhir.Type) *auditEntry {
+	return &auditEntry{
+		When: g.now(), Login: c.Identity.Login, Name: c.Identity.Name, Person: c.Identity.FHIRUser, Role: c.Identity.Role,
+		Client: c.ClientName, ClientID: c.ClientID, Address: c.Address, Request: c.RequestID, Action: action, Type: t, Purpose: "TREAT",
+	}
+}
+
+// patients notes whose record is concerned and on which bases.
+func (e *auditEntry) concern(decisions ...*decision) {
+	for _, d := range decisions {
+		if !contains(e.Patients, d.patient) {
+			e.Patients = append(e.Patients, d.patient)
+		}
+		for _, b := range d.bases {
+			if !contains(e.Bases, b.Code) {
+				e.Bases = append(e.Bases, b.Code)
+			}
+		}
+	}
+}
+
+// returned notes a resource that left the gateway or was written.
+func (e *auditEntry) returned(r *fhir.Resource) {
+	e.Returned = append(e.Returned, r.Key.String())
+	terms := store.Terms(r.Terms)
+	for value := range terms.Values(store.Owner) {
+		if !contains(e.Patients, string(value)) {
+			e.Patients = append(e.Patients, string(value))
+		}
+	}
+	for value := range terms.Values(termSens) {
+		if !contains(e.Sensitive, string(value)) {
+			e.Sensitive = append(e.Sensitive, string(value))
+		}
+	}
+}
+
+// page notes what a page returns, and on which bases.
+func (e *auditEntry) page(s *sighting, page *fhir.Page) {
+	for _, entry := range page.Entries {
+		if entry.Resource != nil {
+			e.returned(entry.Resource)
+		}
+	}
+	for _, d := range s.decisions {
+		if contains(e.Patients, d.patient) || len(s.decisions) == 1 {
+			e.concern(d)
+		}
+	}
+}
+
+func contains[T comparable](list []T, v T) bool {
+	for _, x := range list {
+		if x == v {
+			return true
+		}
+	}
+	return false
+}
+
+// auditKey orders rounds by time; the random part keeps nodes apart.
+func auditKey(t time.Time) string {
+	var r [6]byte
+	rand.Read(r[:]) //nolint:errcheck // never fails
+	return fmt.Sprintf("%016x%s", t.UnixNano(), hex.EncodeToString(r[:]))
+}
+
+// writeAudit adds a round of entries inside a transaction.
+func writeAudit(w store.Writer, entries []*auditEntry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	value, err := json.Marshal(entries)
+	if err != nil {
+		return err
+	}
+	at := entries[0].When
+	key := auditKey(at)
+	if err := w.PutRecord(&store.Record{Kind: recordAudit, Key: key, Value: value}); err != nil {
+		return err
+	}
+	whose := map[string][]string{}
+	for i, e := range entries {
+		for _, p := range e.Patients {
+			whose[p] = append(whose[p], strconv.Itoa(i))
+		}
+	}
+	newestFirst := fmt.Sprintf("%016x", uint64(math.MaxInt64-at.UnixNano()))
+	for p, rows := range whose {
+		rec := &store.Record{Kind: recordAuditOf, Key: p + "/" + newestFirst + key[16:], Value: []byte(key + " " + strings.Join(rows, ","))}
+		if err := w.PutRecord(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An auditor gathers the entries of reads that happen at the same time and
+// writes them in one transaction: no audit, no answer, yet one fsync for many.
+type auditor struct {
+	engine *engine.Engine
+	in     chan *auditWait
+	done   chan struct{}
+}
+
+type auditWait struct {
+	entry *auditEntry
+	err   chan error
+}
+
+// auditRound is the most entries that one round takes.
+const auditRound = 256
+
+func startAuditor(e *engine.Engine) *auditor {
+	a := &auditor{engine: e, in: make(chan *auditWait, auditRound), done: make(chan struct{})}
+	go a.run()
+	return a
+}
+
+func (a *auditor) run() {
+	defer close(a.done)
+	for first := range a.in {
+		round := []*auditWait{first}
+	gather:
+		for len(round) < auditRound {
+			select {
+			case next, ok := <-a.in:
+				if !ok {
+					break gather
+				}
+				round = append(round, next)
+			default:
+				break gather
+			}
+		}
+		entries := make([]*auditEntry, len(round))
+		for i, w := range round {
+			entries[i] = w.entry
+		}
+		err := a.engine.Update(context.Background(), func(tx *engine.Tx) error { return writeAudit(tx.Writer(), entries) })
+		for _, w := range round {
+			w.err <- err
+		}
+	}
+}
+
+// write returns when the entry is durable.
+func (a *auditor) write(ctx context.Context, e *auditEntry) error {
+	w := &auditWait{e, make(chan error, 1)}
+	select {
+	case a.in <- w:
+	case <-ctx.Done():
+		return &fhir.Error{Kind: fhir.Unavailable, Issues: []fhir.Issue{{Text: "The request was given up."}}, Cause: ctx.Err()}
+	}
+	if err := <-w.err; err != nil {
+		return &fhir.Error{Kind: fhir.Unavailable, Issues: []fhir.Issue{{Text: "The access could not be recorded, so it was not given."}}, Cause: err}
+	}
+	return nil
+}
+
+func (a *auditor) close() {
+	close(a.in)
+	<-a.done
+}
+
+// refused audits a call that was refused and gives back its error.
+func (g *Guard) refused(ctx context.Context, e *auditEntry, err error) error {
+	e.Outcome = fhir.KindOf(err).String()
+	e.Returned = nil
+	if auditErr := g.auditor.write(ctx, e); auditErr != nil {
+		return auditErr
+	}
+	return err
+}
+
+// auditOf lists the entries about a patient, newest first, that lie after a
+// cursor, at most limit; next is empty on the last page.
+func auditOf(r store.Reader, patient, after string, limit int) (entries []auditRow, next string, err error) {
+	prefix := patient + "/"
+	if after != "" {
+		after = prefix + after
+	}
+	pointers, err := r.Records(recordAuditOf, prefix, after, limit+1)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(pointers) > limit {
+		pointers = pointers[:limit]
+		next = strings.TrimPrefix(pointers[limit-1].Key, prefix)
+	}
+	for _, p := range pointers {
+		key, rows, _ := strings.Cut(string(p.Value), " ")
+		round, err := readRound(r, key)
+		if err != nil {
+			return nil, "", err
+		}
+		for row := range strings.SplitSeq(rows, ",") {
+			i, err := strconv.Atoi(row)
+			if err != nil || i < 0 || i >= len(round) {
+				return nil, "", errors.New("consent: damaged audit pointer")
+			}
+			entries = append(entries, auditRow{key + "-" + row, round[i]})
+		}
+	}
+	return entries, next, nil
+}
+
+// An auditRow is an entry with its id.
+type auditRow struct {
+	id string
+	*auditEntry
+}
+
+func readRound(r store.Reader, key string) ([]*auditEntry, error) {
+	rec, err := r.Record(recordAudit, key)
+	if err != nil {
+		return nil, err
+	}
+	var round []*auditEntry
+	if err := json.Unmarshal(rec.Value, &round); err != nil {
+		return nil, fmt.Errorf("consent: damaged audit record: %w", err)
+	}
+	return round, nil
+}

@@ -1,0 +1,204 @@
+package consent
+
+import (
+	"context"
+	"reflect"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/smart"
+)
+
+// A Consent that a client writes whole is read for what it means and goes the
+// same way as the operation that means it.
+
+// createRequest takes a Consent posted by a provider as an access request.
+func (g *Guard) createRequest(ctx context.Context, c Caller, p *engine.Prepared) (*fhir.Resource, bool, error) {
+	n := node(p.Tree)
+	req, err := g.asRequest(c, n)
+	if err != nil {
+		return nil, false, g.refused(ctx, g.entry(c, "create", "Consent"), err)
+	}
+	return g.RequestAccess(ctx, c, req)
+}
+
+// asRequest reads a posted Consent as a request; what a request cannot hold is
+// refused rather than dropped.
+func (g *Guard) asRequest(c Caller, n node) (AccessRequest, error) {
+	var req AccessRequest
+	provision := n.obj("provision")
+	switch {
+	case n.str("status") != "proposed":
+		return req, refuse("Consent.status", "A provider can only propose a consent.")
+	case n["performer"] != nil:
+		return req, refuse("Consent.performer", "A request has no performer until somebody approves it.")
+	case provision.str("type") != "permit":
+		return req, refuse("Consent.provision.type", "A request asks for a permit.")
+	case len(provision.list("actor")) != 1 || g.providerOf(n) != c.Identity.FHIRUser:
+		return req, refuse("Consent.provision.actor", "A provider asks for themself only.")
+	}
+	for _, name := range []string{"code", "data", "dataPeriod", "provision", "modifierExtension"} {
+		if provision[name] != nil {
+			return req, refuse("Consent.provision."+name, "A request cannot hold this.")
+		}
+	}
+	w := readPeriod(provision.obj("period"), g.zone)
+	if w.bad {
+		return req, refuse("Consent.provision.period", "The period cannot be read.")
+	}
+	req.Patient, req.From, req.Until = n.ref("patient"), w.start, w.end
+	for _, class := range provision.list("class") {
+		req.Classes = append(req.Classes, fhir.Type(class.str("code")))
+	}
+	for _, label := range provision.list("securityLabel") {
+		if label.str("system") != systemConfidentiality || req.Label != "" {
+			return req, refuse("Consent.provision.securityLabel", "A request names one confidentiality at most.")
+		}
+		req.Label = label.str("code")
+	}
+	req.Reason = n.extension(g.rules.extension("request-reason")).str("valueString")
+	return req, nil
+}
+
+// updateConsent takes a Consent put by a client. handled is false for a
+// directive, which is written like any other resource.
+func (g *Guard) updateConsent(ctx context.Context, c Caller, id string, n node, ifMatch *int64) (handled bool, r *fhir.Resource, err error) {
+	var before node
+	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+		if err := g.allowSeen(tx, c, id); err != nil {
+			return err
+		}
+		found, err := tx.Read(fhir.Key{Type: "Consent", ID: id}, engine.Everything)
+		if fhir.KindOf(err) == fhir.NotFound || fhir.KindOf(err) == fhir.Gone {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		before, err = decode(found)
+		return err
+	})
+	if err != nil {
+		return false, nil, g.refused(ctx, g.entry(c, "update", "Consent"), err)
+	}
+	if before == nil {
+		if g.rules.kindOf(n) != "" {
+			return false, nil, g.refused(ctx, g.entry(c, "update", "Consent"), refuse("Consent", "A request is created by POST."))
+		}
+		return false, nil, nil
+	}
+	if g.rules.kindOf(before) == "" {
+		return false, nil, nil
+	}
+	r, err = g.moveByBody(ctx, c, id, before, n, ifMatch)
+	return true, r, err
+}
+
+// allowSeen refuses what the caller may not see.
+func (g *Guard) allowSeen(tx *engine.Tx, c Caller, id string) error {
+	if c.Identity.Role == smart.Admin {
+		return nil
+	}
+	s, err := g.lookAt(tx, c, fhir.Key{Type: "Consent", ID: id}, smart.MayUpdate)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Read(fhir.Key{Type: "Consent", ID: id}, s.sight)
+	if fhir.KindOf(err) == fhir.NotFound { // free, or hidden: only the former goes on
+		if _, absent := tx.Read(fhir.Key{Type: "Consent", ID: id}, engine.Everything); fhir.KindOf(absent) == fhir.NotFound {
+			return nil
+		}
+	}
+	return err
+}
+
+// moveByBody makes the move that a body means.
+func (g *Guard) moveByBody(ctx context.Context, c Caller, id string, before, after node, ifMatch *int64) (*fhir.Resource, error) {
+	e := g.entry(c, "update", "Consent")
+	free := []string{"status", "performer", "dateTime", "provision", "meta", "text"}
+	if !reflect.DeepEqual(without(before, free...), without(after, free...)) {
+		for name := range after {
+			if name != "meta" && !reflect.DeepEqual(before[name], after[name]) && !contains(free, name) {
+				return nil, g.refused(ctx, e, refuse("Consent."+name, "This never changes after creation."))
+			}
+		}
+		return nil, g.refused(ctx, e, refuse("Consent", "Nothing may be dropped from a request or an invitation."))
+	}
+	var a answer
+	switch from, to := before.str("status"), after.str("status"); {
+	case to == "entered-in-error":
+		return g.correct(ctx, c, id, ifMatch)
+	case from == "proposed" && to == "active":
+		a = approve
+		a.provision = after.obj("provision")
+	case from == "proposed" && to == "rejected":
+		a = decline
+	case from == "proposed" && to == "inactive":
+		a = withdraw
+	case (from == "active" || from == "draft") && to == "inactive":
+		a = revoke
+	default:
+		return nil, g.refused(ctx, e, refuse("Consent.status", "A consent cannot go from %s to %s.", from, to))
+	}
+	if a.provision == nil && !reflect.DeepEqual(before["provision"], after["provision"]) {
+		return nil, g.refused(ctx, e, refuse("Consent.provision", "Only an approval may change what is permitted."))
+	}
+	return g.answer(ctx, c, a, id, Narrowing{}, "", ifMatch)
+}
+
+// correct marks a mistake; only an administrator does, and never in their own
+// matter.
+func (g *Guard) correct(ctx context.Context, c Caller, id string, ifMatch *int64) (*fhir.Resource, error) {
+	e := g.entry(c, "correct", "Consent")
+	if c.Identity.Role != smart.Admin {
+		return nil, g.refused(ctx, e, fhir.Errorf(fhir.Forbidden, "Only an administrator marks a consent as entered in error."))
+	}
+	var r *fhir.Resource
+	err := g.engine.Update(ctx, func(tx *engine.Tx) error {
+		found, err := tx.Read(fhir.Key{Type: "Consent", ID: id}, engine.Everything)
+		if err != nil {
+			return err
+		}
+		if ifMatch != nil && *ifMatch != found.Version {
+			return fhir.Errorf(fhir.Precondition, "The consent has changed since version %d.", *ifMatch)
+		}
+		n, err := decode(found)
+		if err != nil {
+			return err
+		}
+		if err := g.notTheRequester(tx, c, n); err != nil {
+			return err
+		}
+		r, err = g.move(tx, c, answer{action: "correct", to: "entered-in-error", done: "mark as mistake"}, n, Narrowing{}, "", nil)
+		return err
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	return r, nil
+}
+
+// checkDirective holds what a Consent that a family writes themselves must be: a
+// privacy consent of theirs, by them, that is neither a request nor an
+// invitation. What a system loads was checked where it came from.
+func (g *Guard) checkDirective(tx *engine.Tx, c Caller, n node) error {
+	if c.Identity.Role == smart.System {
+		return nil
+	}
+	if g.rules.kindOf(n) != "" {
+		return refuse("Consent.category", "Requests and invitations are made by their operations.")
+	}
+	performer, err := g.authority(tx, c, relativeTo(g.base, n.ref("patient")))
+	if err != nil {
+		return err
+	}
+	for _, p := range n.list("performer") {
+		if relativeTo(g.base, p.str("reference")) != performer {
+			return refuse("Consent.performer", "A consent is given by the person who writes it.")
+		}
+	}
+	if len(n.list("performer")) == 0 {
+		return refuse("Consent.performer", "Name the person who gives the consent.")
+	}
+	return nil
+}

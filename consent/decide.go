@@ -1,0 +1,340 @@
+package consent
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// A decision says what one caller may see of one patient's record. It is a value:
+// good until a time boundary passes or the policy epoch of the patient or of the
+// caller moves.
+type decision struct {
+	patient string // "Patient/1"
+	bases   []Basis
+	until   time.Time // when it must be taken again
+	rests   []string  // keys of the resources it rests on, whose epochs it carries
+
+	asker    *asker
+	self     bool
+	grants   []grant
+	consents []node // active consents of the patient
+
+	mu    sync.Mutex
+	exprs map[fhir.Type]store.Expr // by type, made when first needed
+}
+
+// A grant is a basis with what it opens.
+type grant struct {
+	basis Basis
+	opens func(fhir.Type) store.Expr
+}
+
+// permitted reports whether there is any basis at all.
+func (d *decision) permitted() bool { return len(d.bases) > 0 }
+
+// decide takes the decision for a caller and a patient: the one place where
+// "may they" is answered. Denials follow in sight, per type.
+func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, error) {
+	now := tx.Now()
+	d := &decision{patient: patient.String(), rests: []string{patient.String()}, exprs: map[fhir.Type]store.Expr{}}
+	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
+	if err == store.ErrNotFound || err == nil && v.Deleted {
+		return d, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return nil, err
+	}
+	d.until = earliest(p.until, now, nextMidnight(now, g.zone))
+	d.asker = &asker{actors: p.actors, known: map[string]bool{}, purpose: "TREAT", now: now, zone: g.zone, base: g.base}
+	switch p.identity.Role {
+	case smart.System:
+		d.add(Basis{Code: BasisSystem}, everything)
+		return d, nil
+	case smart.Staff, smart.Admin:
+		d.add(Basis{Code: BasisStaff}, onlyTypes(staffTypes))
+		return d, nil
+	case smart.Patient:
+		err = g.decideSelf(p, d, tree, now)
+	case smart.Proxy:
+		err = g.decideProxy(tx, p, d, tree)
+	case smart.Provider:
+		err = g.decideProvider(tx, p, d, v)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := g.addConsents(tx, p, d); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *decision) add(b Basis, opens func(fhir.Type) store.Expr) {
+	d.bases = append(d.bases, b)
+	d.grants = append(d.grants, grant{b, opens})
+}
+
+func (g *Guard) decideSelf(p *person, d *decision, patient node, now time.Time) error {
+	if p.key == d.patient && g.policy.band(patient.str("birthDate"), now, g.zone) != bandChild {
+		d.self = true
+		d.add(Basis{Code: BasisSelf}, everything)
+	}
+	return nil
+}
+
+// decideProxy gives a guardian the basis that the patient's age leaves them.
+func (g *Guard) decideProxy(tx *engine.Tx, p *person, d *decision, patient node) error {
+	band := g.policy.band(patient.str("birthDate"), tx.Now(), g.zone)
+	if band == bandAdult {
+		return nil
+	}
+	related, until, err := g.actingRelatedPerson(tx, p.identity, d.patient)
+	if err != nil || related == "" {
+		return err
+	}
+	d.until = earliest(d.until, tx.Now(), until)
+	adult, _ := birthday(patient.str("birthDate"), g.policy.AdultAge, g.zone)
+	b := Basis{Code: BasisProxy, Source: related, Until: earliest(adult, time.Time{}, until)}
+	if band == bandChild {
+		d.add(b, everything)
+		return nil
+	}
+	d.add(b, g.teenOpens)
+	return nil
+}
+
+// teenOpens is what the guardian of a teenager sees.
+func (g *Guard) teenOpens(t fhir.Type) store.Expr {
+	open := store.And{store.Not{Expr: sensitiveAny(g.policy.TeenHidden)}}
+	if t == "Encounter" {
+		open = append(open, levelAtMost(levelN))
+	}
+	return open
+}
+
+// relationships that may act for a child (v3-RoleCode).
+var guardianRoles = []string{"GUARD", "PRN", "MTH", "FTH", "NMTH", "NFTH", "ADOPTP", "ADOPTM", "ADOPTF", "PRNFOST", "MTHFOST", "FTHFOST", "STPPRN", "STPMTH", "STPFTH", "HPOWATT", "RESPRSN"}
+
+// actingRelatedPerson finds the RelatedPerson as which an identity may act for a
+// patient today: active, in period, of a relationship that allows it.
+func (g *Guard) actingRelatedPerson(tx *engine.Tx, id smart.Identity, patient string) (key string, until time.Time, err error) {
+	for _, ref := range append([]string{id.FHIRUser}, id.Persons...) {
+		k, err := fhir.ParseKey(ref)
+		if err != nil || k.Type != "RelatedPerson" {
+			continue
+		}
+		v, err := tx.Reader().Resource(store.Key{Type: "RelatedPerson", ID: k.ID})
+		if err == store.ErrNotFound || err == nil && v.Deleted {
+			continue
+		}
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		tree, err := fhir.Tree(v.Body)
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		if end, ok := g.mayActFor(tree, patient, tx.Now()); ok {
+			return ref, end, nil
+		}
+	}
+	return "", time.Time{}, nil
+}
+
+// mayActFor judges a RelatedPerson apart from the patient's age.
+func (g *Guard) mayActFor(related node, patient string, now time.Time) (until time.Time, ok bool) {
+	if relativeTo(g.base, related.ref("patient")) != patient {
+		return time.Time{}, false
+	}
+	w := readPeriod(related.obj("period"), g.zone)
+	if active, given := related["active"].(bool); given && !active || !w.holds(now) {
+		return time.Time{}, false
+	}
+	for _, r := range related.list("relationship") {
+		for _, c := range r.list("coding") {
+			if slices.Contains(guardianRoles, c.str("code")) {
+				return w.end, true
+			}
+		}
+	}
+	return time.Time{}, false
+}
+
+// decideProvider finds the bases PCP and care team; grants come with consents.
+func (g *Guard) decideProvider(tx *engine.Tx, p *person, d *decision, patient *store.Version) error {
+	pcp, err := store.Eval(tx.Reader(), patient, referenceIn("general-practitioner", append(slices.Clone(p.selves), p.orgs...)))
+	if err != nil {
+		return err
+	}
+	if pcp {
+		d.add(Basis{Code: BasisPCP}, upTo(levelR))
+	}
+	// A team is the patient's when they are its subject, not when they are in it.
+	subject := search.ReferenceTerm("patient", fhir.Key{Type: "Patient", ID: patient.ID})
+	teams, err := findAll(tx, "CareTeam", store.And{ownedBy(d.patient), subject, search.TokenTerm("status", "", "active")})
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, team := range teams {
+		if err := g.decideCareTeam(tx, p, d, team, team.Key.String(), time.Time{}, seen, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decideCareTeam adds a basis for membership of a team, or of a team in it. Only
+// the outermost team must be the patient's; seen guards against cycles.
+func (g *Guard) decideCareTeam(tx *engine.Tx, p *person, d *decision, team *store.Version, source string, until time.Time, seen map[string]bool, depth int) error {
+	if seen[team.Key.String()] || depth > maxDepth {
+		return nil
+	}
+	seen[team.Key.String()] = true
+	d.rests = append(d.rests, team.Key.String())
+	end, on, change := g.memberUntil(team, p, tx.Now())
+	d.until = earliest(d.until, tx.Now(), change)
+	if on {
+		d.add(Basis{Code: BasisCareTeam, Source: source, Until: earliest(until, time.Time{}, end)}, upTo(levelR))
+		return nil
+	}
+	nested, teamUntil, ok := g.openNested(team, tx.Now())
+	if !ok {
+		return nil
+	}
+	for _, ref := range nested {
+		inner, err := tx.Reader().Resource(store.Key{Type: "CareTeam", ID: ref[len("CareTeam/"):]})
+		if err == store.ErrNotFound || err == nil && inner.Deleted {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := g.decideCareTeam(tx, p, d, inner, source, earliest(until, time.Time{}, teamUntil), seen, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openNested lists the care teams that are members of an active team now.
+func (g *Guard) openNested(team *store.Version, now time.Time) (refs []string, until time.Time, ok bool) {
+	tree, err := fhir.Tree(team.Body)
+	if err != nil {
+		return nil, time.Time{}, false
+	}
+	n := node(tree)
+	whole := readPeriod(n.obj("period"), g.zone)
+	if n.str("status") != "active" || !whole.holds(now) {
+		return nil, time.Time{}, false
+	}
+	for _, m := range n.list("participant") {
+		ref := relativeTo(g.base, m.ref("member"))
+		if key, err := fhir.ParseKey(ref); err == nil && key.Type == "CareTeam" && readPeriod(m.obj("period"), g.zone).holds(now) {
+			refs = append(refs, ref)
+		}
+	}
+	return refs, whole.end, true
+}
+
+// addConsents reads the patient's active consents: those that permit the caller
+// by name become bases; all of them are kept for their denials.
+func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision) error {
+	found, err := findAll(tx, "Consent", store.And{ownedBy(d.patient), search.TokenTerm("status", "", "active")})
+	if err != nil {
+		return err
+	}
+	for _, v := range found {
+		tree, err := fhir.Tree(v.Body)
+		if err != nil {
+			return err
+		}
+		n := node(tree)
+		d.asker.learnActors(tx, n.obj("provision"))
+		if relativeTo(g.base, n.ref("patient")) != d.patient || !n.obj("scope").hasCoding(systemConsentScope, "patient-privacy") {
+			continue
+		}
+		d.consents = append(d.consents, n)
+		d.until = earliest(d.until, tx.Now(), boundaries(n.obj("provision"), g.zone)...)
+		if !p.is(smart.Provider) {
+			continue
+		}
+		code := BasisConsent
+		if g.rules.kindOf(n) == kindInvitation {
+			code = BasisInvitation
+		}
+		if permitsSome(d.asker, n) {
+			end := readPeriod(n.obj("provision").obj("period"), g.zone).end
+			d.add(Basis{Code: code, Source: v.Key.String(), Until: end}, func(t fhir.Type) store.Expr { return d.asker.read(n, t).permit })
+		}
+	}
+	return nil
+}
+
+// permitsSome reports whether a consent permits the asker anything by name: of
+// the types that it could speak of.
+func permitsSome(a *asker, consent node) bool {
+	for _, t := range fhir.Types() {
+		if e := simplify(a.read(consent, t).permit); !isNone(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// boundaries lists every start and end of a period in a provision tree.
+func boundaries(p node, zone *time.Location) []time.Time {
+	w := readPeriod(p.obj("period"), zone)
+	times := []time.Time{w.start, w.end}
+	for _, child := range p.list("provision") {
+		times = append(times, boundaries(child, zone)...)
+	}
+	return times
+}
+
+func everything(fhir.Type) store.Expr { return store.All() }
+
+func upTo(l level) func(fhir.Type) store.Expr {
+	return func(t fhir.Type) store.Expr {
+		if slices.Contains(providerHidden, t) {
+			return store.None()
+		}
+		return levelAtMost(l)
+	}
+}
+
+func onlyTypes(types []fhir.Type) func(fhir.Type) store.Expr {
+	return func(t fhir.Type) store.Expr {
+		if slices.Contains(types, t) {
+			return store.All()
+		}
+		return store.None()
+	}
+}
+
+func ownedBy(patient string) store.Expr { return store.Equal{Name: store.Owner, Value: patient} }
+
+func exists(tx *engine.Tx, ref string) bool {
+	k, err := fhir.ParseKey(ref)
+	if err != nil {
+		return false
+	}
+	v, err := tx.Reader().Resource(store.Key{Type: string(k.Type), ID: k.ID})
+	return err == nil && !v.Deleted
+}
+
+func nextMidnight(now time.Time, zone *time.Location) time.Time {
+	n := now.In(zone)
+	return time.Date(n.Year(), n.Month(), n.Day()+1, 0, 0, 0, 0, zone)
+}

@@ -1,0 +1,211 @@
+package consent
+
+import (
+	"slices"
+	"strings"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+)
+
+// An operationDef describes one of the gateway's operations, enough for its
+// OperationDefinition and for the CapabilityStatement.
+type operationDef struct {
+	name     string // without the $
+	resource fhir.Type
+	typed    bool // on the type; else on an instance
+	text     string
+	in, out  []parameterDef
+}
+
+type parameterDef struct {
+	name, kind, max string
+	min             int
+}
+
+var (
+	narrowing = []parameterDef{{"period", "Period", "1", 0}, {"class", "code", "*", 0}, {"label", "code", "1", 0}}
+	reason    = []parameterDef{{"reason", "string", "1", 0}}
+	consentIs = []parameterDef{{"return", "Consent", "1", 1}}
+
+	operations = []operationDef{
+		{"request-access", "Patient", true, "Ask the patient or a guardian for access to a record.",
+			slices.Concat([]parameterDef{{"patient", "Reference", "1", 1}}, narrowing, reason), consentIs},
+		{"redeem-invitation", "Patient", true, "Use an invitation: a token and the MRN it is bound to.",
+			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"client_id", "string", "1", 0}},
+			[]parameterDef{{"consent", "Reference", "1", 1}, {"patient", "Reference", "1", 1}, {"launch", "string", "1", 0}}},
+		{"invite", "Patient", false, "Make an invitation to this patient's record.",
+			slices.Concat([]parameterDef{{"email", "string", "1", 0}, {"npi", "string", "1", 0}}, narrowing),
+			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"expires", "dateTime", "1", 1}, {"consent", "Reference", "1", 1}}},
+		{"access", "Patient", false, "Tell whether the caller may see this record, why, how far, and what they can do if not.",
+			nil, []parameterDef{{"permitted", "boolean", "1", 1}, {"basis", "Coding", "*", 0}, {"limit", "Coding", "*", 0}, {"next", "Coding", "*", 0}}},
+		{"approve", "Consent", false, "Approve an access request, or less than it asks for.", narrowing, consentIs},
+		{"decline", "Consent", false, "Decline an access request.", reason, consentIs},
+		{"revoke", "Consent", false, "End an access that was given, or cancel an invitation.", reason, consentIs},
+		{"withdraw", "Consent", false, "Take an access request back.", reason, consentIs},
+	}
+)
+
+// A codeSystemDef describes one of the gateway's code systems.
+type codeSystemDef struct {
+	id, title string
+	codes     [][2]string
+}
+
+var codeSystems = []codeSystemDef{
+	{"workflow", "Kinds of workflow resources", [][2]string{
+		{kindInvitation, "An invitation to a record"}, {kindNotice, "A notice about access"}}},
+	{"selection-outcome", "Outcomes of Patient Selection", [][2]string{
+		{NotAuthorized, "The provider may not see the record"}, {RequestPending, "The provider's request waits for an answer"},
+		{NoPortalAccount, "Nobody with a portal account can answer a request"}}},
+	{"access-basis", "Why somebody may see a record", [][2]string{
+		{string(BasisSelf), "It is their own"}, {string(BasisProxy), "They act for the patient"}, {string(BasisPCP), "They are the primary care provider"},
+		{string(BasisCareTeam), "They are on the care team"}, {string(BasisConsent), "The family approved their request"},
+		{string(BasisInvitation), "The family invited them"}, {string(BasisStaff), "They are staff"}, {string(BasisSystem), "It is a registered system"}}},
+	{"access-limit", "Limits of an access", [][2]string{
+		{limitTypes, "Only some kinds of information"}, {limitLevel, "Up to a confidentiality"}, {limitTeen, "Not everything that is sensitive"},
+		{limitRestrict, "Less what the family has excluded"}, {limitNonClinic, "Nothing clinical"}}},
+	{"access-next", "What somebody without access can do", [][2]string{
+		{nextRequest, "Request access"}, {nextWait, "Wait for the answer to a request"}, {nextToken, "Use an invitation"},
+		{nextTeam, "Ask the family to be put on the care team"}}},
+}
+
+// An extensionDef describes one of the gateway's extensions.
+type extensionDef struct {
+	id, text, kind string
+	context        string
+}
+
+var extensions = []extensionDef{
+	{"answer-by", "Until when an access request can be answered", "dateTime", "Consent"},
+	{"request-reason", "Why a provider asks for access, for the family to read", "string", "Consent"},
+	{"answer-reason", "Why a request was declined", "string", "Consent"},
+	{"invitation-expires", "Until when an invitation can be used", "dateTime", "Consent"},
+	{"invitation-addressee", "For whom an invitation is", "string", "Consent"},
+	{"request-handle", "Stands for a patient in $request-access, for the caller it was given to", "string", "OperationOutcome.issue"},
+}
+
+// Definition gives one of the gateway's own definitions, which anybody may read.
+func (g *Guard) Definition(t fhir.Type, id string) ([]byte, bool) {
+	n := g.definition(t, id)
+	if n == nil {
+		return nil, false
+	}
+	n["resourceType"], n["id"] = string(t), id
+	n["url"] = g.base + "/fhir/" + string(t) + "/" + id
+	n["name"], n["status"] = nameOf(id), "active"
+	return encode(n), true
+}
+
+func (g *Guard) definition(t fhir.Type, id string) node {
+	switch t {
+	case "OperationDefinition":
+		if i := slices.IndexFunc(operations, func(o operationDef) bool { return o.id() == id }); i >= 0 {
+			return operations[i].definition()
+		}
+	case "CodeSystem":
+		if i := slices.IndexFunc(codeSystems, func(c codeSystemDef) bool { return c.id == id }); i >= 0 {
+			return codeSystems[i].definition()
+		}
+	case "StructureDefinition":
+		if i := slices.IndexFunc(extensions, func(e extensionDef) bool { return e.id == id }); i >= 0 {
+			return extensions[i].definition(g.rules.extension(id))
+		}
+	}
+	return nil
+}
+
+func (o operationDef) id() string { return string(o.resource) + "-" + o.name }
+
+func (o operationDef) definition() node {
+	var params []any
+	for _, side := range []struct {
+		use  string
+		list []parameterDef
+	}{{"in", o.in}, {"out", o.out}} {
+		for _, p := range side.list {
+			params = append(params, map[string]any{"name": p.name, "use": side.use, "min": p.min, "max": p.max, "type": p.kind})
+		}
+	}
+	n := node{
+		"kind": "operation", "code": o.name, "description": o.text, "affectsState": o.name != "access",
+		"resource": []any{string(o.resource)}, "system": false, "type": o.typed, "instance": !o.typed,
+	}
+	if params != nil {
+		n["parameter"] = params
+	}
+	return n
+}
+
+func (c codeSystemDef) definition() node {
+	var concepts []any
+	for _, code := range c.codes {
+		concepts = append(concepts, map[string]any{"code": code[0], "display": code[1]})
+	}
+	return node{"title": c.title, "content": "complete", "caseSensitive": true, "concept": concepts}
+}
+
+func (e extensionDef) definition(url string) node {
+	value := "Extension.value[x]"
+	return node{
+		"title": e.text, "description": e.text, "fhirVersion": "4.0.1", "kind": "complex-type", "abstract": false, "type": "Extension",
+		"baseDefinition": "http://hl7.org/fhir/StructureDefinition/Extension", "derivation": "constraint",
+		"context": []any{map[string]any{"type": "element", "expression": e.context}},
+		"differential": map[string]any{"element": []any{
+			map[string]any{"id": "Extension", "path": "Extension", "short": e.text},
+			map[string]any{"id": "Extension.url", "path": "Extension.url", "fixedUri": url},
+			map[string]any{"id": value, "path": value, "min": 1, "type": []any{map[string]any{"code": e.kind}}},
+		}},
+	}
+}
+
+// Capabilities gives the CapabilityStatement: what the engine does, and what the
+// gateway adds to it.
+func (g *Guard) Capabilities() []byte {
+	return g.engine.Capabilities(func(s *engine.Statement) {
+		s.URL, s.Name, s.Title = g.base+"/fhir/metadata", "MyPatientsGateway", "MyPatients FHIR gateway"
+		s.Software = &engine.Software{Name: "MyPatients gateway"}
+		s.Implementation = &engine.Site{Description: "Who may see a child's record is decided by the family", URL: g.base + "/fhir"}
+		rest := &s.Rest[0]
+		rest.Security = map[string]any{
+			"cors":        true,
+			"service":     []any{concept("http://terminology.hl7.org/CodeSystem/restful-security-service", "SMART-on-FHIR").any()},
+			"description": "SMART App Launch 2.2; see .well-known/smart-configuration",
+			"extension": []any{map[string]any{"url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris", "extension": []any{
+				map[string]any{"url": "authorize", "valueUri": g.base + "/oauth/authorize"},
+				map[string]any{"url": "token", "valueUri": g.base + "/oauth/token"},
+				map[string]any{"url": "introspect", "valueUri": g.base + "/oauth/introspect"},
+				map[string]any{"url": "revoke", "valueUri": g.base + "/oauth/revoke"},
+				map[string]any{"url": "register", "valueUri": g.base + "/oauth/register"},
+				map[string]any{"url": "manage", "valueUri": g.base + "/patient/apps"},
+			}}},
+		}
+		for _, o := range operations {
+			if mode := rest.Of(o.resource); mode != nil {
+				mode.Operation = append(mode.Operation, engine.OperationOffering{Name: o.name, Definition: g.base + "/fhir/OperationDefinition/" + o.id(), Documentation: o.text})
+			}
+		}
+		g.restrictAuditEvent(rest.Of("AuditEvent"))
+	})
+}
+
+// restrictAuditEvent says what can really be done with the log.
+func (g *Guard) restrictAuditEvent(mode *engine.ResourceMode) {
+	if mode == nil {
+		return
+	}
+	mode.Interaction = []engine.Interaction{{Code: "read"}, {Code: "search-type"}}
+	mode.ReadHistory, mode.UpdateCreate, mode.Versioning = false, false, "no-version"
+	mode.SearchInclude, mode.SearchRevInclude = nil, nil
+	mode.SearchParam = slices.DeleteFunc(mode.SearchParam, func(p engine.SearchDefinition) bool { return p.Name != "patient" })
+	mode.Documentation = "The log of a patient's record, for the patient and those who decide for them. It is written by the gateway alone."
+}
+
+// nameOf makes the computer-friendly name of a definition from its id.
+func nameOf(id string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(id, "-") {
+		b.WriteString(strings.ToUpper(part[:1]) + part[1:])
+	}
+	return b.String()
+}

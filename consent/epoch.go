@@ -1,0 +1,192 @@
+package consent
+
+import (
+	"container/list"
+	"encoding/binary"
+	"strings"
+	"sync"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/store"
+)
+
+// recordEpoch is the kind of the records that count, for each patient, provider
+// and team, the writes that could change a decision. A cached decision carries
+// the epochs it was taken at, so a revocation holds for the next request, on
+// every node that shares the store.
+const recordEpoch = "epoch"
+
+// anyEpoch counts all such writes; lists of patients carry it.
+const anyEpoch = "*"
+
+// OnWrite is called by the engine for every version written, inside its
+// transaction: it holds the state machine and moves the epochs.
+func (r *Rules) OnWrite(tx *engine.Tx, before, after *store.Version) error {
+	if after.Type == "Consent" {
+		if err := r.checkConsent(before, after); err != nil {
+			return err
+		}
+	}
+	keys := map[string]bool{}
+	for _, v := range []*store.Version{before, after} {
+		if v != nil {
+			epochKeys(v, keys)
+		}
+	}
+	for k := range keys {
+		if err := moveEpoch(tx.Writer(), k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// epochKeys collects whose decisions a version may change.
+func epochKeys(v *store.Version, keys map[string]bool) {
+	switch v.Type {
+	case "Patient", "Consent", "RelatedPerson", "CareTeam", "Practitioner", "PractitionerRole", "Group":
+	default:
+		return
+	}
+	keys[anyEpoch] = true
+	keys[v.Key.String()] = true
+	for name, value := range v.Terms.All() {
+		if string(name) == store.Owner || isPolicyReference(string(name), string(value)) {
+			keys[string(value)] = true
+		}
+	}
+}
+
+// isPolicyReference picks the terms that name the people a policy resource
+// speaks of.
+func isPolicyReference(name, value string) bool {
+	switch name {
+	case "practitioner", "participant", "member", termActors:
+	default:
+		return false
+	}
+	t, _, ok := strings.Cut(value, "/")
+	return ok && (t == "Practitioner" || t == "PractitionerRole" || t == "CareTeam" || t == "Group")
+}
+
+func moveEpoch(w store.Writer, key string) error {
+	n, err := epochOf(w, key)
+	if err != nil {
+		return err
+	}
+	return w.PutRecord(&store.Record{Kind: recordEpoch, Key: key, Value: binary.BigEndian.AppendUint64(nil, n+1)})
+}
+
+func epochOf(r store.Reader, key string) (uint64, error) {
+	rec, err := r.Record(recordEpoch, key)
+	if err == store.ErrNotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if len(rec.Value) != 8 {
+		return 0, fhir.Errorf(fhir.Internal, "An epoch is damaged.")
+	}
+	return binary.BigEndian.Uint64(rec.Value), nil
+}
+
+// A stamp is the epochs that a cached value rests on.
+type stamp map[string]uint64
+
+func stampOf(r store.Reader, keys []string) (stamp, error) {
+	s := make(stamp, len(keys))
+	for _, k := range keys {
+		n, err := epochOf(r, k)
+		if err != nil {
+			return nil, err
+		}
+		s[k] = n
+	}
+	return s, nil
+}
+
+func (s stamp) holds(r store.Reader) (bool, error) {
+	for k, n := range s {
+		now, err := epochOf(r, k)
+		if err != nil || now != n {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// A cache keeps values with the epochs and the time until which they hold. Every
+// look-up compares both in the snapshot of the call that uses the value.
+type cache[V any] struct {
+	mu    sync.Mutex
+	max   int
+	items map[string]*list.Element
+	order *list.List // most recently used first
+}
+
+type cached[V any] struct {
+	key   string
+	value V
+	stamp stamp
+	from  time.Time
+	until time.Time // zero: no boundary
+}
+
+func newCache[V any](size int) *cache[V] {
+	return &cache[V]{max: size, items: map[string]*list.Element{}, order: list.New()}
+}
+
+// get gives the value under a key, made by fill when there is none that holds.
+// fill says which epochs and until when its value rests on.
+func (c *cache[V]) get(tx *engine.Tx, key string, fill func() (v V, rests []string, until time.Time, err error)) (V, error) {
+	var zero V
+	if item := c.find(key); item != nil && !tx.Now().Before(item.from) && (item.until.IsZero() || tx.Now().Before(item.until)) {
+		ok, err := item.stamp.holds(tx.Reader())
+		if err != nil {
+			return zero, err
+		}
+		if ok {
+			return item.value, nil
+		}
+	}
+	v, rests, until, err := fill()
+	if err != nil {
+		return zero, err
+	}
+	s, err := stampOf(tx.Reader(), rests)
+	if err != nil {
+		return zero, err
+	}
+	c.put(&cached[V]{key, v, s, tx.Now(), until})
+	return v, nil
+}
+
+func (c *cache[V]) find(key string) *cached[V] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.items[key]
+	if e == nil {
+		return nil
+	}
+	c.order.MoveToFront(e)
+	return e.Value.(*cached[V])
+}
+
+func (c *cache[V]) put(item *cached[V]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.items[item.key]; e != nil {
+		e.Value = item
+		c.order.MoveToFront(e)
+		return
+	}
+	c.items[item.key] = c.order.PushFront(item)
+	if len(c.items) > c.max {
+		last := c.order.Back()
+		c.order.Remove(last)
+		delete(c.items, last.Value.(*cached[V]).key)
+	}
+}

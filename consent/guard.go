@@ -1,0 +1,125 @@
+package consent
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"time"
+
+	"mypatients/fhir/engine"
+	"mypatients/smart"
+)
+
+// Config is what a Guard needs; everything but Launch is required.
+type Config struct {
+	Engine    *engine.Engine
+	Rules     *Rules // the same that the engine was made with
+	Now       func() time.Time
+	Key       []byte // 32 bytes: hashes tokens, seals handles and page links
+	MRNSystem string // the identifier system of medical record numbers
+	Policy    Policy
+
+	// Launch makes a launch handle for a redeemed invitation; nil: none is given.
+	Launch func(ctx context.Context, l smart.Launch) (handle string, err error)
+}
+
+// A Guard stands in front of the engine. It is safe for concurrent use.
+type Guard struct {
+	engine    *engine.Engine
+	rules     *Rules
+	now       func() time.Time
+	zone      *time.Location
+	base      string
+	key       []byte
+	seal      cipher.AEAD
+	mrnSystem string
+	policy    Policy
+	launch    func(ctx context.Context, l smart.Launch) (string, error)
+
+	auditor   *auditor
+	persons   *cache[*person]
+	decisions *cache[*decision]
+	panels    *cache[[]string]
+}
+
+// Sizes of the caches, in values; each is a kilobyte or so.
+const (
+	maxPersons   = 4096
+	maxDecisions = 65536
+	maxPanels    = 1024
+)
+
+// New makes a guard; Close it to end its goroutine.
+func New(c Config) (*Guard, error) {
+	switch {
+	case c.Engine == nil || c.Rules == nil || c.Now == nil:
+		return nil, errors.New("consent: Engine, Rules and Now are required")
+	case len(c.Key) != 32:
+		return nil, errors.New("consent: Key must have 32 bytes")
+	case c.MRNSystem == "" || c.Policy.AdultAge == 0:
+		return nil, errors.New("consent: MRNSystem and Policy are required")
+	}
+	block, err := aes.NewCipher(derive(c.Key, "seal"))
+	if err != nil {
+		return nil, err
+	}
+	seal, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	return &Guard{
+		engine: c.Engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
+		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, launch: c.Launch,
+		auditor: startAuditor(c.Engine), persons: newCache[*person](maxPersons),
+		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
+	}, nil
+}
+
+// Close writes what is left of the audit log. No call may be running.
+func (g *Guard) Close() error {
+	g.auditor.close()
+	return nil
+}
+
+// derive makes a key for one use from the site's key.
+func derive(key []byte, use string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte("consent " + use))
+	return h.Sum(nil)
+}
+
+// cachedPerson is [Guard.personOf] through the cache.
+func (g *Guard) cachedPerson(tx *engine.Tx, c Caller) (*person, error) {
+	return g.persons.get(tx, callerKey(c), func() (*person, []string, time.Time, error) {
+		p, err := g.personOf(tx, c)
+		if err != nil {
+			return nil, nil, time.Time{}, err
+		}
+		return p, []string{c.Identity.FHIRUser}, p.until, nil
+	})
+}
+
+// cachedDecision is [Guard.decide] through the cache.
+func (g *Guard) cachedDecision(tx *engine.Tx, c Caller, p *person, patient string) (*decision, error) {
+	return g.decisions.get(tx, callerKey(c)+" "+patient, func() (*decision, []string, time.Time, error) {
+		key, err := patientKey(patient)
+		if err != nil {
+			return nil, nil, time.Time{}, err
+		}
+		d, err := g.decide(tx, p, key)
+		if err != nil {
+			return nil, nil, time.Time{}, err
+		}
+		return d, append(d.rests, p.key), d.until, nil
+	})
+}
+
+// callerKey tells callers apart as far as decisions go: the person in their
+// role, whatever the client.
+func callerKey(c Caller) string {
+	return string(c.Identity.Role) + " " + c.Identity.FHIRUser + " " + strings.Join(c.Identity.Persons, ",")
+}

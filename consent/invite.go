@@ -1,0 +1,363 @@
+package consent
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// recordInvitation is the kind of the records that lead from the keyed hash of a
+// token to its Consent. The token itself is stored nowhere.
+const recordInvitation = "invitation"
+
+// invitationRecord is what a token is checked against.
+type invitationRecord struct {
+	Consent string    `json:"c"` // id
+	Patient string    `json:"p"` // key
+	MRN     []byte    `json:"m"` // keyed hash
+	Expires time.Time `json:"e"`
+	Email   string    `json:"a,omitempty"`
+	NPI     string    `json:"n,omitempty"`
+}
+
+// crockford is Crockford's base32: no I, L, O or U.
+var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+
+// newToken makes a token of 100 random bits in groups of five: "7ZK4M-…".
+func newToken() string {
+	var b [13]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	s := crockford.EncodeToString(b[:])[:20]
+	return s[:5] + "-" + s[5:10] + "-" + s[10:15] + "-" + s[15:]
+}
+
+// normalToken makes what people type comparable: case, dashes and blanks do not
+// matter, and letters that look like digits are those digits.
+func normalToken(s string) string {
+	return strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(strings.TrimSpace(s)))
+}
+
+// Invite makes an invitation to a patient's record. The patient, a guardian, the
+// PCP, and staff on the family's word may do so. The token is in the answer and
+// nowhere else.
+func (g *Guard) Invite(ctx context.Context, c Caller, patientID string, inv Invitation) (*Invited, error) {
+	e := g.entry(c, "invite", "Consent")
+	if err := g.requireScope(c, "Consent", smart.MayCreate); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if err := g.checkNarrowing(&inv.Narrowing, false); err != nil {
+		return nil, err
+	}
+	if inv.NPI != "" && !ValidNPI(inv.NPI) {
+		return nil, refuse("npi", "This is not an NPI.")
+	}
+	token := newToken()
+	var out *Invited
+	err := g.engine.Update(ctx, func(tx *engine.Tx) (err error) {
+		out, err = g.invite(tx, c, fhir.Key{Type: "Patient", ID: patientID}, inv, token)
+		return err
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	return out, nil
+}
+
+func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation, token string) (*Invited, error) {
+	d, err := g.decisionFor(tx, c, patient.String(), smart.MayRead)
+	if err != nil {
+		return nil, err
+	}
+	if !d.permitted() {
+		return nil, fhir.ErrNotFound()
+	}
+	performer, err := g.authority(tx, c, patient.String())
+	if err != nil {
+		if !slices.ContainsFunc(d.bases, func(b Basis) bool { return b.Code == BasisPCP || b.Code == BasisStaff }) {
+			return nil, err
+		}
+		performer = patient.String() // the PCP and staff act on the family's word; the Provenance says who wrote it
+	}
+	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
+	if err != nil {
+		return nil, err
+	}
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return nil, err
+	}
+	mrn := g.mrnOf(tree)
+	if mrn == "" {
+		return nil, refuse("Patient.identifier", "The patient has no MRN, which a token is bound to.")
+	}
+	expires := addMonths(tx.Now(), g.policy.InvitationMonths, g.zone)
+	r, err := g.put(tx, g.newInvitation(tx.Now(), patient, performer, inv, expires), "")
+	if err != nil {
+		return nil, err
+	}
+	rec, err := json.Marshal(invitationRecord{r.ID, patient.String(), g.hash("mrn", mrn), expires, strings.ToLower(inv.Email), inv.NPI})
+	if err != nil {
+		return nil, err
+	}
+	// The record outlives the expiry so that what is expired is still told from
+	// what never was, in the audit log.
+	err = tx.Writer().PutRecord(&store.Record{Kind: recordInvitation, Key: g.tokenKey(token), Value: rec, Expires: expires.AddDate(0, 1, 0)})
+	if err != nil {
+		return nil, err
+	}
+	if err := g.provenance(tx, c, r.Key, patient.String(), "invite", ""); err != nil {
+		return nil, err
+	}
+	return &Invited{token, mrn, expires, r}, g.auditWrite(tx, c, "invite", r, d)
+}
+
+func (g *Guard) tokenKey(token string) string {
+	return hex.EncodeToString(g.hash("token", normalToken(token)))
+}
+
+func (g *Guard) newInvitation(now time.Time, patient fhir.Key, performer string, inv Invitation, expires time.Time) node {
+	ext := []any{map[string]any{"url": g.rules.extension("invitation-expires"), "valueDateTime": instant(expires, g.zone)}}
+	if to := or(inv.Email, inv.NPI); to != "" {
+		ext = append(ext, map[string]any{"url": g.rules.extension("invitation-addressee"), "valueString": to})
+	}
+	return node{
+		"resourceType": "Consent", "status": "draft", "extension": ext,
+		"scope":     concept(systemConsentScope, "patient-privacy").any(),
+		"category":  []any{concept(g.rules.kindSystem(), kindInvitation).any(), concept(systemActCode, "INFA").any()},
+		"patient":   reference(patient.String()),
+		"dateTime":  instant(now, g.zone),
+		"performer": []any{reference(performer)},
+		"policy":    []any{map[string]any{"uri": g.rules.policyURI()}},
+		"provision": g.permit("", inv.Narrowing).any(),
+	}
+}
+
+// mrnOf gives a patient's medical record number.
+func (g *Guard) mrnOf(patient node) string {
+	for _, id := range patient.list("identifier") {
+		if id.str("system") == g.mrnSystem {
+			return id.str("value")
+		}
+	}
+	return ""
+}
+
+// errToken is the one answer to every token that does not work, whatever is
+// wrong with it.
+func errToken() error {
+	return fhir.Errorf(fhir.Unprocessable, "This token and MRN do not match an open invitation. Check both, or ask the family for a new one.")
+}
+
+// Redeem uses an invitation: a token, the MRN that it is bound to, a registered
+// provider. Whatever does not fit gets the same answer; attempts are limited for
+// each account and each address. clientID binds the launch handle; it may be
+// empty.
+func (g *Guard) Redeem(ctx context.Context, c Caller, token, mrn, clientID string) (*Redeemed, error) {
+	e := g.entry(c, "redeem-invitation", "Consent")
+	if err := g.requireScope(c, "Consent", smart.MayCreate); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if c.Identity.Role != smart.Provider || c.Identity.FHIRUser == "" {
+		return nil, g.refused(ctx, e, fhir.Errorf(fhir.Forbidden, "Only a registered provider can use an invitation."))
+	}
+	var out *Redeemed
+	var refusal error
+	err := g.engine.Update(ctx, func(tx *engine.Tx) error {
+		out, refusal = nil, nil
+		refusal = allowAttempt(tx.Writer(), tx.Now(), "redeem", c.Identity.FHIRUser, g.policy.RedemptionsPerHour)
+		if refusal == nil { // a practice may share one address
+			refusal = allowAttempt(tx.Writer(), tx.Now(), "redeem-from", c.Address, 10*g.policy.RedemptionsPerHour)
+		}
+		if refusal != nil {
+			return nil
+		}
+		rec, why, err := g.checkToken(tx, c, token, mrn)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			refusal = errToken()
+			e.Outcome = why
+			if rec.Patient != "" {
+				e.Patients = []string{rec.Patient}
+			}
+			return writeAudit(tx.Writer(), []*auditEntry{e})
+		}
+		out, err = g.redeem(tx, c, rec)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, g.refused(ctx, e, err)
+	case refusal != nil && e.Outcome == "":
+		return nil, g.refused(ctx, e, refusal)
+	case refusal != nil:
+		return nil, refusal
+	}
+	return g.withLaunch(ctx, c, out, clientID)
+}
+
+// checkToken tells why a token does not work, in a word for the audit log; empty
+// when it does. It looks at everything in every case, so that answers take alike
+// long.
+func (g *Guard) checkToken(tx *engine.Tx, c Caller, token, mrn string) (invitationRecord, string, error) {
+	var rec invitationRecord
+	why := ""
+	because := func(wrong bool, word string) {
+		if wrong && why == "" {
+			why = word
+		}
+	}
+	stored, err := tx.Reader().Record(recordInvitation, g.tokenKey(token))
+	if err != nil && err != store.ErrNotFound {
+		return rec, "", err
+	}
+	because(err == store.ErrNotFound, "no-such-token")
+	if err == nil {
+		if err := json.Unmarshal(stored.Value, &rec); err != nil {
+			return rec, "", err
+		}
+	}
+	because(!hmac.Equal(rec.MRN, g.hash("mrn", strings.TrimSpace(mrn))), "wrong-mrn")
+	because(!tx.Now().Before(rec.Expires), "expired")
+	status := ""
+	if v, err := tx.Reader().Resource(store.Key{Type: "Consent", ID: or(rec.Consent, "none")}); err == nil && !v.Deleted {
+		tree, err := fhir.Tree(v.Body)
+		if err != nil {
+			return rec, "", err
+		}
+		status = node(tree).str("status")
+	} else if err != nil && err != store.ErrNotFound {
+		return rec, "", err
+	}
+	because(status != "draft", "used-or-revoked")
+	npi, email, err := g.registeredAs(tx, c.Identity.FHIRUser)
+	if err != nil {
+		return rec, "", err
+	}
+	because(rec.NPI != "" && rec.NPI != npi || rec.Email != "" && !slices.Contains(email, rec.Email), "not-the-addressee")
+	return rec, why, nil
+}
+
+// registeredAs gives the NPI and the e-mail addresses of a provider.
+func (g *Guard) registeredAs(tx *engine.Tx, provider string) (npi string, email []string, err error) {
+	v, err := tx.Reader().Resource(store.Key{Type: "Practitioner", ID: idOf(provider)})
+	if err == store.ErrNotFound {
+		return "", nil, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return "", nil, err
+	}
+	n := node(tree)
+	for _, id := range n.list("identifier") {
+		if id.str("system") == systemNPI {
+			npi = id.str("value")
+		}
+	}
+	for _, t := range n.list("telecom") {
+		if t.str("system") == "email" {
+			email = append(email, strings.ToLower(t.str("value")))
+		}
+	}
+	return npi, email, nil
+}
+
+// redeem turns the invitation into an access of the caller.
+func (g *Guard) redeem(tx *engine.Tx, c Caller, rec invitationRecord) (*Redeemed, error) {
+	v, err := tx.Reader().Resource(store.Key{Type: "Consent", ID: rec.Consent})
+	if err != nil {
+		return nil, err
+	}
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return nil, err
+	}
+	n := without(node(tree))
+	n["status"] = "active"
+	provision := without(n.obj("provision"))
+	provision["actor"] = []any{g.actor(c.Identity.FHIRUser)}
+	if readPeriod(provision.obj("period"), g.zone).end.IsZero() {
+		period := without(provision.obj("period"))
+		period["end"] = instant(addMonths(tx.Now(), g.policy.GrantMonths, g.zone), g.zone)
+		provision["period"] = period.any()
+	}
+	n["provision"] = provision.any()
+	r, err := g.replace(tx, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.provenance(tx, c, r.Key, rec.Patient, "redeem invitation", ""); err != nil {
+		return nil, err
+	}
+	patient, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: idOf(rec.Patient)})
+	if err != nil {
+		return nil, err
+	}
+	family, err := g.approvers(tx, patient)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.notify(tx, rec.Patient, noticeRedeemed, family...); err != nil {
+		return nil, err
+	}
+	key, err := patientKey(rec.Patient)
+	if err != nil {
+		return nil, err
+	}
+	return &Redeemed{Consent: r, Patient: key}, g.auditWrite(tx, c, "redeem-invitation", r, nil)
+}
+
+// withLaunch adds the launch handle: it saves the provider from searching, and is
+// cut down to what the invitation opens. The access is the Consent; a handle that
+// cannot be made is left out.
+func (g *Guard) withLaunch(ctx context.Context, c Caller, out *Redeemed, clientID string) (*Redeemed, error) {
+	if g.launch == nil {
+		return out, nil
+	}
+	tree, err := decode(out.Consent)
+	if err != nil {
+		return out, nil
+	}
+	l := smart.Launch{ClientID: clientID, Identity: c.Identity, Context: smart.Context{Patient: out.Patient.ID}}
+	if classes := tree.obj("provision").list("class"); len(classes) > 0 {
+		for _, class := range append(classes, node{"code": "Patient"}) {
+			for _, level := range []string{"patient", "user"} {
+				l.Cap = append(l.Cap, smart.Scope{Level: level, Type: class.str("code"), May: smart.MayRead | smart.MaySearch})
+			}
+		}
+	}
+	handle, err := g.launch(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	out.Launch = handle
+	return out, nil
+}
+
+// findMRN finds the patient with an MRN.
+func (g *Guard) findMRN(tx *engine.Tx, mrn string) (*store.Version, error) {
+	found, err := findAll(tx, "Patient", search.TokenTerm("identifier", g.mrnSystem, strings.TrimSpace(mrn)))
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 {
+		return nil, fhir.ErrNotFound()
+	}
+	return found[0], nil
+}

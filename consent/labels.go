@@ -1,0 +1,222 @@
+package consent
+
+import (
+	"slices"
+	"strings"
+
+	"mypatients/fhir"
+	"mypatients/fhir/store"
+)
+
+// Code systems of labels and of the codes in consents.
+const (
+	systemConfidentiality = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+	systemActCode         = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+	systemActReason       = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+	systemParticipation   = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+	systemConsentAction   = "http://terminology.hl7.org/CodeSystem/consentaction"
+	systemConsentScope    = "http://terminology.hl7.org/CodeSystem/consentscope"
+	systemResourceTypes   = "http://hl7.org/fhir/resource-types"
+	systemLOINC           = "http://loinc.org"
+)
+
+// A level is a confidentiality of v3-Confidentiality in its order.
+type level int
+
+// The levels. A resource without a label counts as normal.
+const (
+	levelU level = iota + 1
+	levelL
+	levelM
+	levelN
+	levelR
+	levelV
+)
+
+var levels = map[string]level{"U": levelU, "L": levelL, "M": levelM, "N": levelN, "R": levelR, "V": levelV}
+
+func (l level) digit() string { return string(rune('0' + l)) }
+
+// below gives, for a sensitivity of v3-ActCode, those that it comprises: our own
+// closure, since the hierarchy of the code system misses relations that matter.
+var below = map[string][]string{
+	"ETH": {"ETHUD", "OPIOIDUD", "SUD"},
+	"SUD": {"ETH", "ETHUD", "OPIOIDUD"},
+	"SEX": {"STD", "GDIS"},
+	"PSY": {"PSYTHPN"},
+	"STD": {"HIV"},
+}
+
+// notSensitive are the codes of v3-ActCode that stand in meta.security without
+// being a sensitivity: obligations and the like.
+var notSensitive = []string{"CTCOMPT", "MASK", "REDACT", "NOAUTH", "NORELINK", "PERSISTLABEL", "PRIVMARK"}
+
+// closure gives the codes and all that they comprise, sorted.
+func closure(codes []string) []string {
+	var out []string
+	var add func(string)
+	add = func(c string) {
+		if slices.Contains(out, c) {
+			return
+		}
+		out = append(out, c)
+		for _, b := range below[c] {
+			add(b)
+		}
+	}
+	for _, c := range codes {
+		add(c)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Names of the index terms that the decision adds to every resource.
+const (
+	termLevel  = "_conf"   // the digit of the confidentiality, unless it is N
+	termSens   = "_sens"   // each sensitivity
+	termShared = "_shared" // "1" when several patients own the resource
+	termKind   = "_kind"   // of our Consents and Communications: request, invitation, notice
+	termActors = "_actors" // of a Consent: each actor of each provision in it
+	termDenies = "_denies" // of a Consent: each actor of each deny in it; "*" for everyone
+)
+
+// Terms gives the index terms that decisions need beside those of search; the
+// engine adds them to every version it writes. found holds the terms of search.
+func (r *Rules) Terms(t fhir.Type, tree map[string]any, found []store.Term) []store.Term {
+	n := node(tree)
+	lvl, sens := labelsOf(n)
+	var terms []store.Term
+	if lvl != levelN {
+		terms = append(terms, store.Term{Name: termLevel, Value: lvl.digit()})
+	}
+	for _, s := range sens {
+		terms = append(terms, store.Term{Name: termSens, Value: s})
+	}
+	owners := 0
+	for _, f := range found {
+		if f.Name == store.Owner {
+			owners++
+		}
+	}
+	if owners > 1 {
+		terms = append(terms, store.Term{Name: termShared, Value: "1"})
+	}
+	switch t {
+	case "Consent":
+		if kind := r.kindOf(n); kind != "" {
+			terms = append(terms, store.Term{Name: termKind, Value: kind})
+		}
+		all, denied := r.actorsOf(n.obj("provision"), nil, nil)
+		for _, actor := range all {
+			terms = append(terms, store.Term{Name: termActors, Value: actor})
+		}
+		for _, actor := range denied {
+			terms = append(terms, store.Term{Name: termDenies, Value: actor})
+		}
+	case "Communication":
+		for _, c := range n.list("category") {
+			if c.hasCoding(r.kindSystem(), kindNotice) {
+				terms = append(terms, store.Term{Name: termKind, Value: kindNotice})
+			}
+		}
+	}
+	return terms
+}
+
+// labelsOf gives the confidentiality that meta.security amounts to, and the
+// sensitivities in it. A confidentiality that is not known counts as the highest.
+func labelsOf(n node) (level, []string) {
+	var lvl level
+	var sens []string
+	for _, c := range n.obj("meta").list("security") {
+		code := c.str("code")
+		switch c.str("system") {
+		case systemConfidentiality:
+			l, ok := levels[code]
+			if !ok {
+				l = levelV
+			}
+			lvl = max(lvl, l)
+		case systemActCode:
+			if code != "" && !slices.Contains(notSensitive, code) {
+				sens = append(sens, code)
+			}
+		}
+	}
+	if lvl == 0 {
+		lvl = levelN
+	}
+	if len(sens) > 0 {
+		lvl = max(lvl, levelR)
+	}
+	return lvl, sens
+}
+
+// actorsOf lists the actors of every provision, at any depth, and those of the
+// denies among them: "*" for a deny that names nobody we could compare with.
+func (r *Rules) actorsOf(p node, all, denied []string) ([]string, []string) {
+	deny := p.str("type") == "deny"
+	named := false
+	for _, a := range p.list("actor") {
+		ref := relativeTo(r.base, a.ref("reference"))
+		if ref == "" {
+			continue
+		}
+		named = true
+		all = append(all, ref)
+		if deny {
+			denied = append(denied, ref)
+		}
+	}
+	if deny && !named {
+		denied = append(denied, "*")
+	}
+	for _, child := range p.list("provision") {
+		all, denied = r.actorsOf(child, all, denied)
+	}
+	return all, denied
+}
+
+// levelAtMost holds for resources up to a confidentiality.
+func levelAtMost(l level) store.Expr {
+	switch {
+	case l >= levelV:
+		return store.All()
+	case l >= levelN:
+		return store.Not{Expr: store.Range{Name: termLevel, From: (l + 1).digit()}}
+	}
+	return store.Range{Name: termLevel, From: levelU.digit(), To: (l + 1).digit()}
+}
+
+// levelAtLeast holds for resources from a confidentiality on.
+func levelAtLeast(l level) store.Expr {
+	if l > levelN {
+		return store.Range{Name: termLevel, From: l.digit()}
+	}
+	return store.Not{Expr: store.Range{Name: termLevel, From: levelU.digit(), To: l.digit()}}
+}
+
+// sensitiveAny holds for resources with one of the sensitivities, or with one
+// that they comprise.
+func sensitiveAny(codes []string) store.Expr {
+	return store.In{Name: termSens, Values: closure(codes)}
+}
+
+// sensitiveOnly holds for resources all of whose sensitivities are among the
+// codes and what they comprise: no value may lie in a gap between them.
+func sensitiveOnly(codes []string) store.Expr {
+	var gaps store.Or
+	from := ""
+	for _, c := range closure(codes) {
+		gaps = append(gaps, store.Range{Name: termSens, From: from, To: c})
+		from = c + "\x00"
+	}
+	gaps = append(gaps, store.Range{Name: termSens, From: from})
+	return store.Not{Expr: gaps}
+}
+
+// relativeTo cuts the gateway's own FHIR base off an absolute reference.
+func relativeTo(base, ref string) string {
+	return strings.TrimPrefix(ref, base+"/fhir/")
+}

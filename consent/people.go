@@ -1,0 +1,303 @@
+package consent
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// card shows a patient to whom a decision permits it.
+func (g *Guard) card(v *store.Version, d *decision) (*Card, error) {
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return nil, err
+	}
+	n := node(tree)
+	return &Card{
+		Patient: fhir.Key{Type: "Patient", ID: v.ID}, Name: humanName(n.list("name")), MRN: g.mrnOf(n),
+		BirthDate: n.str("birthDate"), Gender: n.str("gender"), Bases: d.bases, Until: lastEnd(d.bases),
+	}, nil
+}
+
+// lastEnd gives when the last of several bases ends; zero: no end is known.
+func lastEnd(bases []Basis) time.Time {
+	var last time.Time
+	for _, b := range bases {
+		if b.Until.IsZero() {
+			return time.Time{}
+		}
+		if b.Until.After(last) {
+			last = b.Until
+		}
+	}
+	return last
+}
+
+// humanName writes a name as people do: the official one, or the first.
+func humanName(names []node) string {
+	if len(names) == 0 {
+		return ""
+	}
+	best := names[0]
+	for _, n := range names {
+		if n.str("use") == "official" {
+			best = n
+			break
+		}
+	}
+	if best.str("text") != "" {
+		return best.str("text")
+	}
+	parts := append(best.strs("prefix"), best.strs("given")...)
+	parts = append(parts, best.str("family"))
+	return strings.TrimSpace(strings.Join(append(parts, best.strs("suffix")...), " "))
+}
+
+// MyPatients lists the patients that the caller may see now, by name: a
+// provider's, a guardian's children, or the patient themself.
+func (g *Guard) MyPatients(ctx context.Context, c Caller) ([]Card, error) {
+	e := g.entry(c, "list-patients", "Patient")
+	if err := g.requireScope(c, "Patient", smart.MaySearch); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	var cards []Card
+	err := g.engine.View(ctx, func(tx *engine.Tx) error {
+		cards = nil
+		p, err := g.cachedPerson(tx, c)
+		if err != nil {
+			return err
+		}
+		panel, err := g.panel(tx, c, p)
+		if err != nil {
+			return err
+		}
+		for _, patient := range panel {
+			card, d, err := g.visibleCard(tx, c, patient)
+			if err != nil {
+				return err
+			}
+			if card != nil {
+				e.concern(d)
+				e.Returned = append(e.Returned, patient)
+				cards = append(cards, *card)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	slices.SortFunc(cards, func(a, b Card) int { return strings.Compare(a.Name, b.Name) })
+	return cards, g.auditor.write(ctx, e)
+}
+
+// visibleCard gives the card of a patient, nil when the caller may not see them.
+func (g *Guard) visibleCard(tx *engine.Tx, c Caller, patient string) (*Card, *decision, error) {
+	d, err := g.decisionFor(tx, c, patient, smart.MayRead)
+	if err != nil || !d.permitted() {
+		return nil, d, err
+	}
+	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: idOf(patient)})
+	if err != nil {
+		return nil, nil, err
+	}
+	card, err := g.card(v, d)
+	return card, d, err
+}
+
+// PatientByMRN finds a patient whom the caller may see; NotFound otherwise.
+func (g *Guard) PatientByMRN(ctx context.Context, c Caller, mrn string) (*Card, error) {
+	return g.cardOf(ctx, c, func(tx *engine.Tx) (string, error) {
+		v, err := g.findMRN(tx, mrn)
+		if err != nil {
+			return "", err
+		}
+		return v.Key.String(), nil
+	})
+}
+
+// Patient gives the card of a patient whom the caller may see; NotFound
+// otherwise.
+func (g *Guard) Patient(ctx context.Context, c Caller, id string) (*Card, error) {
+	return g.cardOf(ctx, c, func(*engine.Tx) (string, error) { return "Patient/" + id, nil })
+}
+
+func (g *Guard) cardOf(ctx context.Context, c Caller, find func(*engine.Tx) (string, error)) (*Card, error) {
+	e := g.entry(c, "read", "Patient")
+	if err := g.requireScope(c, "Patient", smart.MayRead); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	var card *Card
+	err := g.engine.View(ctx, func(tx *engine.Tx) error {
+		patient, err := find(tx)
+		if err != nil {
+			return err
+		}
+		var d *decision
+		if card, d, err = g.visibleCard(tx, c, patient); err != nil {
+			return err
+		}
+		if card == nil {
+			return fhir.ErrNotFound()
+		}
+		e.concern(d)
+		e.Returned = []string{patient}
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	return card, g.auditor.write(ctx, e)
+}
+
+// provider shows a provider, by the Practitioner and their active roles.
+func (g *Guard) provider(tx *engine.Tx, key string) (ProviderView, error) {
+	k, err := fhir.ParseKey(key)
+	if err != nil || k.Type != "Practitioner" {
+		return ProviderView{}, nil
+	}
+	v, err := tx.Reader().Resource(store.Key{Type: "Practitioner", ID: k.ID})
+	if err == store.ErrNotFound || err == nil && v.Deleted {
+		return ProviderView{Key: k}, nil
+	}
+	if err != nil {
+		return ProviderView{}, err
+	}
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return ProviderView{}, err
+	}
+	n := node(tree)
+	view := ProviderView{Key: k, Name: humanName(n.list("name"))}
+	for _, id := range n.list("identifier") {
+		if id.str("system") == systemNPI {
+			view.NPI = id.str("value")
+		}
+	}
+	return view, g.addRoleTo(tx, &view)
+}
+
+// addRoleTo fills in specialty and organisation from the first active role.
+func (g *Guard) addRoleTo(tx *engine.Tx, view *ProviderView) error {
+	roles, err := findAll(tx, "PractitionerRole", search.ReferenceTerm("practitioner", view.Key))
+	if err != nil {
+		return err
+	}
+	for _, v := range roles {
+		tree, err := fhir.Tree(v.Body)
+		if err != nil {
+			return err
+		}
+		role := node(tree)
+		if active, given := role["active"].(bool); given && !active || !readPeriod(role.obj("period"), g.zone).holds(tx.Now()) {
+			continue
+		}
+		for _, s := range append(role.list("specialty"), role.list("code")...) {
+			view.Specialty = or(view.Specialty, textOf(s))
+		}
+		org := role.obj("organization")
+		name, err := g.organizationName(tx, relativeTo(g.base, org.str("reference")))
+		if err != nil {
+			return err
+		}
+		view.Organization = or(view.Organization, or(name, org.str("display")))
+	}
+	return nil
+}
+
+// textOf writes a CodeableConcept for people.
+func textOf(concept node) string {
+	if s := concept.str("text"); s != "" {
+		return s
+	}
+	for _, c := range concept.list("coding") {
+		if s := c.str("display"); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func (g *Guard) organizationName(tx *engine.Tx, ref string) (string, error) {
+	key, err := fhir.ParseKey(ref)
+	if err != nil || key.Type != "Organization" {
+		return "", nil
+	}
+	v, err := tx.Reader().Resource(store.Key{Type: "Organization", ID: key.ID})
+	if err == store.ErrNotFound || err == nil && v.Deleted {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	tree, err := fhir.Tree(v.Body)
+	return node(tree).str("name"), err
+}
+
+// maxDirectory is how many providers a look-up in the directory gives.
+const maxDirectory = 20
+
+// Directory finds providers by the beginning of a name, or by NPI.
+func (g *Guard) Directory(ctx context.Context, c Caller, query string) ([]ProviderView, error) {
+	e := g.entry(c, "search", "Practitioner")
+	if err := g.requireScope(c, "Practitioner", smart.MaySearch); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	query = strings.TrimSpace(query)
+	if query == "" {
+		return nil, nil
+	}
+	var found []ProviderView
+	err := g.engine.View(ctx, func(tx *engine.Tx) error {
+		found = nil
+		where, err := g.directoryQuery(query)
+		if err != nil {
+			return err
+		}
+		hits, err := tx.Reader().Search(store.Query{Type: "Practitioner", Where: where, Limit: maxDirectory})
+		if err != nil {
+			return err
+		}
+		for _, h := range hits {
+			view, err := g.provider(tx, h.Key.String())
+			if err != nil {
+				return err
+			}
+			found = append(found, view)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	return found, g.auditor.write(ctx, e)
+}
+
+func (g *Guard) directoryQuery(query string) (store.Expr, error) {
+	if ValidNPI(query) {
+		return search.TokenTerm("identifier", systemNPI, query), nil
+	}
+	var all store.And
+	for word := range strings.FieldsSeq(query) {
+		word = strings.Trim(word, ".,")
+		if word == "" || strings.EqualFold(word, "dr") {
+			continue
+		}
+		q, err := g.engine.Registry().Parse("Practitioner", map[string][]string{"name": {escape(word)}}, search.Options{})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, q.Plan(engineEverything).Where)
+	}
+	if len(all) == 0 {
+		return store.None(), nil
+	}
+	return all, nil
+}

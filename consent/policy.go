@@ -1,0 +1,97 @@
+package consent
+
+import (
+	"slices"
+	"time"
+
+	"mypatients/fhir"
+)
+
+// A Policy holds what a site decides for itself. [DefaultPolicy] gives the
+// values that apply unless the configuration says otherwise.
+type Policy struct {
+	TeenAge    int      // from this age a patient may have a login, and guardians see less
+	AdultAge   int      // from this age, at 00:00 site time on the birthday, guardians see nothing
+	TeenHidden []string // sensitivities of v3-ActCode hidden from a teenager's guardians
+
+	AnswerBy         time.Duration // a request not answered by then lapses
+	InvitationMonths int           // calendar months until an invitation expires
+	GrantMonths      int           // calendar months of access when a request names no end
+
+	CareTeamOrganizations bool // members of an organisation on the care team count as members
+
+	SelectionsPerHour  int // searches by a provider for people they may not see
+	RedemptionsPerHour int // attempts at a token, for an account and for an address
+}
+
+// DefaultPolicy gives the defaults of a site.
+func DefaultPolicy() Policy {
+	return Policy{
+		TeenAge: 13, AdultAge: 18,
+		TeenHidden:       []string{"ADOL", "SEX", "STD", "SUD", "PSY", "HIV"},
+		AnswerBy:         30 * 24 * time.Hour,
+		InvitationMonths: 6, GrantMonths: 12,
+		SelectionsPerHour: 120, RedemptionsPerHour: 20,
+	}
+}
+
+// staffTypes are what scheduling and registration staff see of a patient: who
+// they are and who cares for them, nothing clinical.
+var staffTypes = []fhir.Type{"Patient", "RelatedPerson", "CareTeam"}
+
+// directoryTypes belong to no patient: any signed-in caller may read them.
+var directoryTypes = []fhir.Type{
+	"ActivityDefinition", "CapabilityStatement", "ChargeItemDefinition", "CodeSystem", "CompartmentDefinition",
+	"ConceptMap", "Endpoint", "EventDefinition", "Evidence", "EvidenceVariable", "ExampleScenario", "GraphDefinition",
+	"HealthcareService", "ImplementationGuide", "InsurancePlan", "Library", "Location", "Measure", "Medication",
+	"MedicationKnowledge", "MessageDefinition", "NamingSystem", "ObservationDefinition", "OperationDefinition",
+	"Organization", "OrganizationAffiliation", "PlanDefinition", "Practitioner", "PractitionerRole", "Questionnaire",
+	"ResearchDefinition", "ResearchElementDefinition", "SearchParameter", "SpecimenDefinition", "StructureDefinition",
+	"StructureMap", "Substance", "TerminologyCapabilities", "TestScript", "ValueSet",
+}
+
+func isDirectory(t fhir.Type) bool { return slices.Contains(directoryTypes, t) }
+
+// providerHidden are the types that no provider sees of a patient, whatever
+// their basis: they are the family's and the gateway's own.
+var providerHidden = []fhir.Type{"AuditEvent", "Subscription"}
+
+// birthday gives the moment, in the site's zone, at which a person is of an age.
+// A partial birth date takes its earliest reading, which gives a proxy less;
+// 29 February becomes 1 March in other years.
+func birthday(birthDate string, years int, zone *time.Location) (time.Time, bool) {
+	born, _, ok := dateSpan(birthDate, zone)
+	if !ok {
+		return time.Time{}, false
+	}
+	return time.Date(born.Year()+years, born.Month(), born.Day(), 0, 0, 0, 0, zone), true
+}
+
+// An ageBand is what a patient's age means for access.
+type ageBand int
+
+const (
+	bandChild ageBand = iota // the guardian sees everything and decides
+	bandTeen                 // the guardian sees less; either decides
+	bandAdult                // the patient alone; also when the age cannot be told
+)
+
+func (p *Policy) band(birthDate string, now time.Time, zone *time.Location) ageBand {
+	adult, ok := birthday(birthDate, p.AdultAge, zone)
+	if !ok || !now.Before(adult) {
+		return bandAdult
+	}
+	if teen, _ := birthday(birthDate, p.TeenAge, zone); now.Before(teen) {
+		return bandChild
+	}
+	return bandTeen
+}
+
+// addMonths adds calendar months at the same local time, clamped to the end of
+// the month: 31 August and six months is 28 or 29 February.
+func addMonths(t time.Time, months int, zone *time.Location) time.Time {
+	t = t.In(zone)
+	first := time.Date(t.Year(), t.Month()+time.Month(months), 1, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone)
+	last := first.AddDate(0, 1, -1).Day()
+	return time.Date(first.Year(), first.Month(), min(t.Day(), last), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone)
+}

@@ -1,0 +1,207 @@
+package consent
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// patientKey reads "Patient/1".
+func patientKey(s string) (fhir.Key, error) {
+	key, err := fhir.ParseKey(s)
+	if err != nil || key.Type != "Patient" {
+		return fhir.Key{}, fhir.Errorf(fhir.Invalid, "This does not refer to a patient.")
+	}
+	return key, nil
+}
+
+// look prepares what one call may see of some patients; nil stands for all on
+// whom the caller may have a basis.
+func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permission, patients []string) (*sighting, error) {
+	p, err := g.cachedPerson(tx, c)
+	if err != nil {
+		return nil, err
+	}
+	s := &sighting{g: g, caller: c, person: p, about: about, want: want, memo: map[fhir.Type]store.Expr{}}
+	if p.is(smart.System) || p.is(smart.Staff) || p.is(smart.Admin) {
+		return s, nil
+	}
+	if patients == nil {
+		if patients, err = g.panel(tx, c, p); err != nil {
+			return nil, err
+		}
+	}
+	for _, patient := range patients {
+		d, err := g.cachedDecision(tx, c, p, patient)
+		if err != nil {
+			return nil, err
+		}
+		if d.permitted() {
+			s.decisions = append(s.decisions, d)
+		}
+	}
+	return s, nil
+}
+
+// lookAt prepares what a call may see of one resource: the decisions are those of
+// the patients who own it.
+func (g *Guard) lookAt(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permission) (*sighting, error) {
+	if key.Type == "Patient" {
+		return g.look(tx, c, key.Type, want, []string{key.String()})
+	}
+	owners := []string{}
+	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
+	if err != nil && err != store.ErrNotFound {
+		return nil, err
+	}
+	if err == nil {
+		for o := range v.Terms.Values(store.Owner) {
+			owners = append(owners, string(o))
+		}
+	}
+	return g.look(tx, c, key.Type, want, owners)
+}
+
+// Read gives a resource. What the caller has no basis for is NotFound, like what
+// does not exist.
+func (g *Guard) Read(ctx context.Context, c Caller, key fhir.Key) (*fhir.Resource, error) {
+	if key.Type == "AuditEvent" {
+		return g.readAuditEvent(ctx, c, key.ID)
+	}
+	return g.readWith(ctx, c, key, "read", func(tx *engine.Tx, sight engine.Sight) (*fhir.Resource, error) { return tx.Read(key, sight) })
+}
+
+// VRead gives one version of a resource.
+func (g *Guard) VRead(ctx context.Context, c Caller, key fhir.Key, version int64) (*fhir.Resource, error) {
+	return g.readWith(ctx, c, key, "vread", func(tx *engine.Tx, sight engine.Sight) (*fhir.Resource, error) {
+		return tx.VRead(key, version, sight)
+	})
+}
+
+func (g *Guard) readWith(ctx context.Context, c Caller, key fhir.Key, action string, read func(*engine.Tx, engine.Sight) (*fhir.Resource, error)) (*fhir.Resource, error) {
+	e := g.entry(c, action, key.Type)
+	own := c.Scopes.Has("fhirUser") && key.String() == c.Identity.FHIRUser
+	if err := g.requireScope(c, key.Type, smart.MayRead); err != nil && !own {
+		return nil, g.refused(ctx, e, err)
+	}
+	var found *fhir.Resource
+	err := g.engine.View(ctx, func(tx *engine.Tx) error {
+		s, err := g.lookAt(tx, c, key, smart.MayRead)
+		if err != nil {
+			return err
+		}
+		sight := engine.Sight(s.sight)
+		if own { // whoever may know who they are may read it
+			sight = engine.Everything
+		}
+		e.concern(s.decisions...)
+		if found, err = read(tx, sight); err != nil {
+			return err
+		}
+		e.returned(found)
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if err := g.auditor.write(ctx, e); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// History lists the versions of a resource, newest first.
+func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.Values) (*fhir.Page, error) {
+	e := g.entry(c, "history", key.Type)
+	if err := g.requireScope(c, key.Type, smart.MayRead); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	q, err := historyQuery(values)
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	var page *fhir.Page
+	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+		s, err := g.lookAt(tx, c, key, smart.MayRead)
+		if err != nil {
+			return err
+		}
+		e.concern(s.decisions...)
+		if page, err = tx.History(key, q, s.sight); err != nil {
+			return err
+		}
+		e.Returned = []string{key.String()}
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if err := g.auditor.write(ctx, e); err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+// maxPage is the most entries that a page can be asked for.
+const maxPage = 1000
+
+func historyQuery(values url.Values) (engine.HistoryQuery, error) {
+	q := engine.HistoryQuery{Count: 50}
+	for name, list := range values {
+		value := list[len(list)-1]
+		switch name {
+		case "_count":
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 1 {
+				return q, fhir.ElementErrorf(fhir.Invalid, "_count", "_count must be a number above 0.")
+			}
+			q.Count = min(n, maxPage)
+		case "_cursor":
+			q.Cursor = value
+		case "_format", "_pretty":
+		default:
+			return q, fhir.ElementErrorf(fhir.Invalid, name, "A history has no parameter %q here.", name)
+		}
+	}
+	return q, nil
+}
+
+// limitsTo gives the patients to whom the scopes of a grant limit a type: the
+// launch patient when only patient scopes speak of it; nil when nothing does.
+func limitsTo(c Caller, t fhir.Type) []string {
+	if isDirectory(t) {
+		return []string{}
+	}
+	for _, s := range c.Scopes {
+		if s.Covers(string(t)) && s.Level != "patient" {
+			return nil
+		}
+	}
+	if c.Launch.Patient == "" {
+		return nil
+	}
+	return []string{"Patient/" + c.Launch.Patient}
+}
+
+// narrowest gives the shorter of two lists of patients; nil is no limit.
+func narrowest(a, b []string) []string {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	both := []string{}
+	for _, x := range a {
+		if slices.Contains(b, x) {
+			both = append(both, x)
+		}
+	}
+	return both
+}

@@ -1,0 +1,306 @@
+package consent
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// maxReason is how long a reason may be, in bytes.
+const maxReason = 1000
+
+// RequestAccess asks the family of a patient for access. One request per patient
+// and provider is open at a time: a second one returns the first, created false.
+// The patient is given by a handle from Select, or by reference.
+func (g *Guard) RequestAccess(ctx context.Context, c Caller, req AccessRequest) (consent *fhir.Resource, created bool, err error) {
+	e := g.entry(c, "request-access", "Consent")
+	if err := g.requireScope(c, "Consent", smart.MayCreate); err != nil {
+		return nil, false, g.refused(ctx, e, err)
+	}
+	provider, err := fhir.ParseKey(c.Identity.FHIRUser)
+	if err != nil || c.Identity.Role != smart.Provider || provider.Type != "Practitioner" {
+		return nil, false, g.refused(ctx, e, fhir.Errorf(fhir.Forbidden, "Only a registered provider can ask for access."))
+	}
+	patient, err := g.requestedPatient(c, req.Patient)
+	if err != nil {
+		return nil, false, g.refused(ctx, e, err)
+	}
+	if err := g.checkNarrowing(&req.Narrowing, true); err != nil {
+		return nil, false, err
+	}
+	if len(req.Reason) > maxReason || strings.ContainsFunc(req.Reason, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' }) {
+		return nil, false, refuse("reason", "The reason is too long or holds control characters.")
+	}
+	var refusal error
+	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
+		consent, created, refusal = nil, false, nil
+		if refusal = allowAttempt(tx.Writer(), tx.Now(), "request", c.Identity.FHIRUser, g.policy.SelectionsPerHour); refusal != nil {
+			return nil
+		}
+		consent, created, err = g.request(tx, c, patient, req)
+		return err
+	})
+	if err == nil {
+		err = refusal
+	}
+	if err != nil {
+		e.Patients = []string{patient.String()}
+		return nil, false, g.refused(ctx, e, err)
+	}
+	if created {
+		return consent, true, nil // audited with the write
+	}
+	e.returned(consent)
+	return consent, false, g.auditor.write(ctx, e)
+}
+
+func (g *Guard) requestedPatient(c Caller, s string) (fhir.Key, error) {
+	if strings.HasPrefix(s, "h.") {
+		h, ok := g.openHandle(c, s)
+		if !ok {
+			return fhir.Key{}, fhir.ElementErrorf(fhir.Invalid, "patient", "This handle is not valid any more. Search for the patient again.")
+		}
+		return patientKey(h.Patient)
+	}
+	return patientKey(relativeTo(g.base, s))
+}
+
+// checkNarrowing checks what is asked for, and fills in what was left out of a
+// new request.
+func (g *Guard) checkNarrowing(n *Narrowing, fill bool) error {
+	if fill {
+		if n.From.IsZero() {
+			n.From = g.now()
+		}
+		if n.Until.IsZero() {
+			n.Until = addMonths(n.From, g.policy.GrantMonths, g.zone)
+		}
+	}
+	if !n.Until.IsZero() && !n.Until.After(g.now()) || !n.Until.IsZero() && !n.Until.After(n.From) {
+		return refuse("period", "The access must end in the future, after it starts.")
+	}
+	for _, t := range n.Classes {
+		if !t.Valid() {
+			return refuse("class", "%q is not a resource type.", string(t))
+		}
+	}
+	if _, ok := levels[n.Label]; n.Label != "" && !ok {
+		return refuse("label", "%q is not a confidentiality.", n.Label)
+	}
+	return nil
+}
+
+// request writes a new request, or finds the open one.
+func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessRequest) (*fhir.Resource, bool, error) {
+	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
+	if err == store.ErrNotFound || err == nil && v.Deleted {
+		return nil, false, fhir.ErrNotFound()
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	open, err := g.openRequest(tx, patient.String(), c.Identity.FHIRUser)
+	if err != nil {
+		return nil, false, err
+	}
+	if open != nil {
+		r, err := tx.Read(fhir.Key{Type: "Consent", ID: open.ID}, engine.Everything)
+		return r, false, err
+	}
+	d, err := g.decisionFor(tx, c, patient.String(), smart.MayRead)
+	if err != nil {
+		return nil, false, err
+	}
+	if slices.ContainsFunc(d.bases, func(b Basis) bool { return b.Code == BasisPCP || b.Code == BasisCareTeam }) {
+		return nil, false, refuse("patient", "You can see this record already.")
+	}
+	approvers, err := g.approvers(tx, v)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(approvers) == 0 {
+		return nil, false, &fhir.Error{Kind: fhir.Unprocessable, Issues: []fhir.Issue{{Code: "business-rule",
+			Text: "This patient has no portal account, so nobody can approve a request online.", Detail: fhir.Coding{System: g.rules.outcomeSystem(), Code: NoPortalAccount}}}}
+	}
+	r, err := g.put(tx, g.newRequest(tx.Now(), c, patient, req), "")
+	if err != nil {
+		return nil, false, err
+	}
+	if err := g.provenance(tx, c, r.Key, patient.String(), "request access", ""); err != nil {
+		return nil, false, err
+	}
+	if err := g.notify(tx, patient.String(), noticeAsked, approvers...); err != nil {
+		return nil, false, err
+	}
+	return r, true, g.auditWrite(tx, c, "request-access", r, nil)
+}
+
+func (g *Guard) newRequest(now time.Time, c Caller, patient fhir.Key, req AccessRequest) node {
+	n := node{
+		"resourceType": "Consent", "status": "proposed",
+		"extension": []any{
+			map[string]any{"url": g.rules.extension("answer-by"), "valueDateTime": instant(now.Add(g.policy.AnswerBy), g.zone)},
+		},
+		"scope":     concept(systemConsentScope, "patient-privacy").any(),
+		"category":  []any{concept(systemLOINC, "59284-0").any(), concept(systemActCode, "INFA").any()},
+		"patient":   reference(patient.String()),
+		"dateTime":  instant(now, g.zone),
+		"policy":    []any{map[string]any{"uri": g.rules.policyURI()}},
+		"provision": g.permit(c.Identity.FHIRUser, req.Narrowing).any(),
+	}
+	if req.Reason != "" {
+		n["extension"] = append(n["extension"].([]any), map[string]any{"url": g.rules.extension("request-reason"), "valueString": req.Reason})
+	}
+	return n
+}
+
+// permit composes the provision of a request or invitation; without an actor
+// when provider is empty.
+func (g *Guard) permit(provider string, n Narrowing) node {
+	p := node{
+		"type":    "permit",
+		"action":  []any{concept(systemConsentAction, "access").any()},
+		"purpose": []any{map[string]any{"system": systemActReason, "code": "TREAT"}},
+	}
+	if provider != "" {
+		p["actor"] = []any{g.actor(provider)}
+	}
+	period := map[string]any{}
+	if !n.From.IsZero() {
+		period["start"] = instant(n.From, g.zone)
+	}
+	if !n.Until.IsZero() {
+		period["end"] = instant(n.Until, g.zone)
+	}
+	if len(period) > 0 {
+		p["period"] = period
+	}
+	p.setClasses(n.Classes)
+	if n.Label != "" {
+		p["securityLabel"] = []any{map[string]any{"system": systemConfidentiality, "code": n.Label}}
+	}
+	return p
+}
+
+func (g *Guard) actor(provider string) map[string]any {
+	return map[string]any{"role": concept(systemParticipation, "IRCP").any(), "reference": reference(provider)}
+}
+
+func (n node) setClasses(types []fhir.Type) {
+	var classes []any
+	for _, t := range types {
+		classes = append(classes, map[string]any{"system": systemResourceTypes, "code": string(t)})
+	}
+	if classes != nil {
+		n["class"] = classes
+	}
+}
+
+// openRequest finds the open request of a provider for a patient, or nil.
+func (g *Guard) openRequest(tx *engine.Tx, patient, provider string) (*store.Version, error) {
+	found, err := findAll(tx, "Consent", store.And{
+		ownedBy(patient), search.TokenTerm("status", "", "proposed"),
+		store.Equal{Name: termKind, Value: kindRequest}, store.Equal{Name: termActors, Value: provider},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range found {
+		tree, err := fhir.Tree(v.Body)
+		if err != nil {
+			return nil, err
+		}
+		if tx.Now().Before(g.answerBy(tree)) {
+			return v, nil
+		}
+	}
+	return nil, nil
+}
+
+// answerBy tells when a request lapses.
+func (g *Guard) answerBy(consent node) time.Time {
+	if _, to, ok := dateSpan(consent.extension(g.rules.extension("answer-by")).str("valueDateTime"), g.zone); ok {
+		return to
+	}
+	asked, _, _ := dateSpan(consent.str("dateTime"), g.zone)
+	return asked.Add(g.policy.AnswerBy)
+}
+
+// approvers lists who has a portal account and may decide for a patient today:
+// the patient from the teenage on, the guardians until majority.
+func (g *Guard) approvers(tx *engine.Tx, patient *store.Version) ([]string, error) {
+	tree, err := fhir.Tree(patient.Body)
+	if err != nil {
+		return nil, err
+	}
+	band := g.policy.band(node(tree).str("birthDate"), tx.Now(), g.zone)
+	var list []string
+	add := func(ref string) error {
+		has, err := hasLogin(tx.Reader(), ref)
+		if has {
+			list = append(list, ref)
+		}
+		return err
+	}
+	key := patient.Key.String()
+	if band != bandChild {
+		if err := add(key); err != nil {
+			return nil, err
+		}
+	}
+	if band == bandAdult {
+		return list, nil
+	}
+	related, err := findAll(tx, "RelatedPerson", ownedBy(key))
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range related {
+		n, err := fhir.Tree(v.Body)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := g.mayActFor(n, key, tx.Now()); !ok {
+			continue
+		}
+		barred, err := isBarred(tx, key, v.Key.String())
+		if err != nil {
+			return nil, err
+		}
+		if barred {
+			continue
+		}
+		if err := add(v.Key.String()); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// isBarred reports whether a directive of the patient denies a person by name: a
+// guardian under a custody order has no say and hears of nothing.
+func isBarred(tx *engine.Tx, patient, person string) (bool, error) {
+	found, err := findAll(tx, "Consent", store.And{
+		ownedBy(patient), search.TokenTerm("status", "", "active"), store.Equal{Name: termDenies, Value: person},
+	})
+	return len(found) > 0, err
+}
+
+// auditWrite records a write in the transaction that makes it.
+func (g *Guard) auditWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resource, d *decision) error {
+	e := g.entry(c, action, r.Type)
+	e.When = tx.Now()
+	e.returned(r)
+	if d != nil {
+		e.concern(d)
+	}
+	return writeAudit(tx.Writer(), []*auditEntry{e})
+}

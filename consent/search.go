@@ -1,0 +1,172 @@
+package consent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/smart"
+)
+
+// defaultPage is how many entries a page has when the client does not say.
+const defaultPage = 50
+
+// Search finds resources of a type. A provider's exact search for a patient they
+// may not see is answered with an outcome entry (Patient Selection).
+func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Values, lenient bool) (*fhir.Page, error) {
+	e := g.entry(c, "search", t)
+	if err := g.requireScope(c, t, smart.MaySearch); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if t == "AuditEvent" {
+		return g.searchAuditEvents(ctx, c, values)
+	}
+	if cursor := values.Get("_cursor"); cursor != "" {
+		position, err := g.openCursor(c, t, values, cursor)
+		if err != nil {
+			return nil, g.refused(ctx, e, err)
+		}
+		values = cloneValues(values)
+		values.Set("_cursor", position)
+	}
+	q, err := g.engine.Registry().Parse(t, values, search.Options{Lenient: lenient, Base: g.base + "/fhir", DefaultCount: defaultPage, MaxCount: maxPage})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	var outcomes []SelectionOutcome
+	if sel, ok := g.selectionOf(t, values); ok && c.Identity.Role == smart.Provider && values.Get("_cursor") == "" {
+		if outcomes, err = g.selectOutcomes(ctx, c, sel); err != nil {
+			return nil, g.refused(ctx, e, err)
+		}
+	}
+	var page *fhir.Page
+	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+		s, err := g.look(tx, c, t, smart.MaySearch, g.searchPatients(c, t, q, values))
+		if err != nil {
+			return err
+		}
+		if page, err = tx.Search(q, s.sight); err != nil {
+			return err
+		}
+		e.page(s, page)
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if err := g.auditor.write(ctx, e); err != nil {
+		return nil, err
+	}
+	for _, o := range outcomes {
+		page.Entries = append(page.Entries, fhir.Entry{Mode: "outcome", Outcome: g.outcomeJSON(o)})
+	}
+	page.Next = g.sealNext(c, t, page.Next)
+	return page, nil
+}
+
+// searchPatients limits the decisions that a search needs: to the launch patient
+// and to the patients that the query names. nil stands for all on whom the
+// caller may have a basis.
+func (g *Guard) searchPatients(c Caller, t fhir.Type, q *search.Query, values url.Values) []string {
+	if isDirectory(t) && (len(q.Includes()) > 0 || joins(values)) {
+		return limitsTo(c, "Patient")
+	}
+	return narrowest(limitsTo(c, t), q.Owners())
+}
+
+// joins reports whether a query chains into other types.
+func joins(values url.Values) bool {
+	for name := range values {
+		if strings.Contains(name, ".") || strings.HasPrefix(name, "_has:") {
+			return true
+		}
+	}
+	return false
+}
+
+// sealNext binds a next link to the caller: the position is sealed together with
+// who asked for what, so that a link that leaks opens nothing for anybody else.
+// The decision is taken anew on every page.
+func (g *Guard) sealNext(c Caller, t fhir.Type, next string) string {
+	if next == "" {
+		return ""
+	}
+	values, err := url.ParseQuery(next)
+	if err != nil {
+		return ""
+	}
+	values.Set("_cursor", g.sealText("cursor "+callerKey(c)+" "+c.ClientID+" "+string(t)+" "+withoutCursor(values), values.Get("_cursor")))
+	return values.Encode()
+}
+
+func (g *Guard) openCursor(c Caller, t fhir.Type, values url.Values, cursor string) (string, error) {
+	position, ok := g.openText("cursor "+callerKey(c)+" "+c.ClientID+" "+string(t)+" "+withoutCursor(values), cursor)
+	if !ok {
+		return "", fhir.ElementErrorf(fhir.Invalid, "_cursor", "This page link is not valid for this caller and query.")
+	}
+	return position, nil
+}
+
+func withoutCursor(values url.Values) string {
+	v := cloneValues(values)
+	v.Del("_cursor")
+	return v.Encode()
+}
+
+func cloneValues(values url.Values) url.Values {
+	out := make(url.Values, len(values))
+	for k, v := range values {
+		out[k] = slices.Clone(v)
+	}
+	return out
+}
+
+// sealText encrypts a text so that only openText with the same purpose reads it.
+func (g *Guard) sealText(purpose, text string) string {
+	nonce := make([]byte, g.seal.NonceSize(), g.seal.NonceSize()+len(text)+g.seal.Overhead())
+	rand.Read(nonce) //nolint:errcheck // never fails
+	return base64.RawURLEncoding.EncodeToString(g.seal.Seal(nonce, nonce, []byte(text), []byte(purpose)))
+}
+
+func (g *Guard) openText(purpose, sealed string) (string, bool) {
+	b, err := base64.RawURLEncoding.DecodeString(sealed)
+	if err != nil || len(b) < g.seal.NonceSize() {
+		return "", false
+	}
+	n := g.seal.NonceSize()
+	text, err := g.seal.Open(nil, b[:n], b[n:], []byte(purpose))
+	return string(text), err == nil
+}
+
+// A handle stands for a patient that a provider searched for and may not see. It
+// works for that provider, for an hour.
+type handle struct {
+	Patient string    `json:"p"`
+	Typed   Selection `json:"t"`
+	Expires time.Time `json:"e"`
+}
+
+func (g *Guard) sealHandle(c Caller, h handle) string {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return ""
+	}
+	return "h." + g.sealText("handle "+callerKey(c), string(b))
+}
+
+func (g *Guard) openHandle(c Caller, s string) (handle, bool) {
+	var h handle
+	text, ok := g.openText("handle "+callerKey(c), s[len("h."):])
+	if !ok || json.Unmarshal([]byte(text), &h) != nil || !g.now().Before(h.Expires) {
+		return handle{}, false
+	}
+	return h, true
+}

@@ -1,0 +1,198 @@
+package consent
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// expr gives what the decision opens of one type: what the bases open, less what
+// the patient's consents deny. A deny holds against every basis but the
+// patient's own.
+func (d *decision) expr(t fhir.Type) store.Expr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e, ok := d.exprs[t]; ok {
+		return e
+	}
+	var open, deny store.Or
+	for _, gr := range d.grants {
+		open = append(open, gr.opens(t))
+	}
+	if !d.self {
+		for _, c := range d.consents {
+			deny = append(deny, d.asker.read(c, t).deny)
+		}
+	}
+	e := simplify(store.And{open, store.Not{Expr: deny}})
+	d.exprs[t] = e
+	return e
+}
+
+// A sighting is what one call may see: a person, the decisions that matter to
+// the call, and the scopes.
+type sighting struct {
+	g         *Guard
+	caller    Caller
+	person    *person
+	decisions []*decision
+	want      smart.Permission // on the type that the call is about
+	about     fhir.Type
+	memo      map[fhir.Type]store.Expr
+}
+
+// sight is the [engine.Sight] of a call.
+func (s *sighting) sight(t fhir.Type) store.Expr {
+	if e, ok := s.memo[t]; ok {
+		return e
+	}
+	e := simplify(store.And{s.scopes(t), s.ownership(t)})
+	s.memo[t] = e
+	return e
+}
+
+// scopes gives what the scopes open. Types other than the one the call is about
+// (included, chained) need read or search of their own.
+func (s *sighting) scopes(t fhir.Type) store.Expr {
+	if t == s.about {
+		return s.g.scopeExpr(s.caller.Grant, t, s.want)
+	}
+	return store.Or{s.g.scopeExpr(s.caller.Grant, t, smart.MayRead), s.g.scopeExpr(s.caller.Grant, t, smart.MaySearch)}
+}
+
+// ownership gives what the decisions open.
+func (s *sighting) ownership(t fhir.Type) store.Expr {
+	if s.person.is(smart.System) {
+		return store.All()
+	}
+	if isDirectory(t) {
+		return store.All()
+	}
+	if s.person.is(smart.Staff) || s.person.is(smart.Admin) {
+		return onlyTypes(staffTypes)(t)
+	}
+	if t == "Consent" && s.person.is(smart.Provider) {
+		return s.ownConsents()
+	}
+	owners := map[string][]string{}
+	opened := map[string]store.Expr{}
+	for _, d := range s.decisions {
+		if e := d.expr(t); !isNone(e) {
+			k := fmt.Sprintf("%#v", e)
+			owners[k], opened[k] = append(owners[k], d.patient), e
+		}
+	}
+	var open store.Or
+	for _, k := range slices.Sorted(maps.Keys(owners)) {
+		open = append(open, store.And{store.In{Name: store.Owner, Values: owners[k]}, opened[k]})
+	}
+	return s.withExceptions(t, open)
+}
+
+// withExceptions adds what holds whatever the basis: notices are their
+// recipients', a directive that is about a guardian is hidden from them, and a
+// resource of several patients is shown only when none of them denies.
+func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
+	all := store.And{open, store.Or{store.Not{Expr: store.Exists{Name: termShared}}, store.Not{Expr: s.deniedByAnOwner()}}}
+	switch t {
+	case "Consent":
+		all = append(all, store.Not{Expr: store.In{Name: termDenies, Values: s.selves()}})
+	case "Communication":
+		mine := referenceIn("recipient", s.selves())
+		if s.person.is(smart.Provider) {
+			all = append(all, store.Or{store.Not{Expr: store.Equal{Name: termKind, Value: kindNotice}}, mine})
+		}
+	}
+	return all
+}
+
+// deniedByAnOwner holds for resources of which some owner's consents deny the
+// caller anything at all: for a resource of several patients that is enough.
+func (s *sighting) deniedByAnOwner() store.Expr {
+	actors := []string{"*"}
+	for a := range s.person.actors {
+		actors = append(actors, a)
+	}
+	slices.Sort(actors)
+	return store.Ref{Name: store.Owner, Type: "Patient", Where: store.Back{
+		Type: "Consent", Name: search.ReferenceTerm("patient", fhir.Key{Type: "Patient", ID: "x"}).Name,
+		Where: store.And{search.TokenTerm("status", "", "active"), store.In{Name: termDenies, Values: actors}},
+	}}
+}
+
+// ownConsents are the requests and invitations that name the provider: they see
+// these, and no others.
+func (s *sighting) ownConsents() store.Expr {
+	return store.And{referenceIn("actor", s.selves()), store.In{Name: termKind, Values: []string{kindRequest, kindInvitation}}}
+}
+
+func (s *sighting) selves() []string {
+	all := slices.Clone(s.person.selves)
+	for _, k := range append([]string{s.person.key}, s.caller.Identity.Persons...) {
+		if k != "" && !slices.Contains(all, k) {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+var _ engine.Sight = (*sighting)(nil).sight
+
+// simplify folds the constants of a condition away.
+func simplify(e store.Expr) store.Expr {
+	switch e := e.(type) {
+	case store.And:
+		var out store.And
+		for _, part := range e {
+			part = simplify(part)
+			if isNone(part) {
+				return store.None()
+			}
+			if inner, ok := part.(store.And); ok {
+				out = append(out, inner...)
+			} else {
+				out = append(out, part)
+			}
+		}
+		if len(out) == 1 {
+			return out[0]
+		}
+		return out
+	case store.Or:
+		var out store.Or
+		for _, part := range e {
+			part = simplify(part)
+			if isAll(part) {
+				return store.All()
+			}
+			if inner, ok := part.(store.Or); ok {
+				out = append(out, inner...)
+			} else {
+				out = append(out, part)
+			}
+		}
+		if len(out) == 1 {
+			return out[0]
+		}
+		return out
+	case store.Not:
+		inner := simplify(e.Expr)
+		switch {
+		case isAll(inner):
+			return store.None()
+		case isNone(inner):
+			return store.All()
+		}
+		return store.Not{Expr: inner}
+	}
+	return e
+}
+
+func isAll(e store.Expr) bool  { a, ok := e.(store.And); return ok && len(a) == 0 }
+func isNone(e store.Expr) bool { o, ok := e.(store.Or); return ok && len(o) == 0 }

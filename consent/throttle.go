@@ -1,0 +1,47 @@
+package consent
+
+import (
+	"encoding/json"
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/store"
+)
+
+// recordAttempts is the kind of the records that count attempts: shared by all
+// nodes, forgotten after their hour.
+const recordAttempts = "attempts"
+
+type attempts struct {
+	Count int       `json:"n"`
+	Since time.Time `json:"s"`
+}
+
+// allowAttempt counts an attempt of some kind under a key, and refuses it when
+// there were more than limit in the hour. It must run in a transaction that
+// commits, also when the attempt fails.
+func allowAttempt(w store.Writer, now time.Time, kind, key string, limit int) error {
+	var a attempts
+	rec, err := w.Record(recordAttempts, kind+" "+key)
+	switch {
+	case err == store.ErrNotFound:
+	case err != nil:
+		return err
+	default:
+		if err := json.Unmarshal(rec.Value, &a); err != nil {
+			return err
+		}
+	}
+	if now.Sub(a.Since) >= time.Hour {
+		a = attempts{Since: now}
+	}
+	if a.Count >= limit {
+		return fhir.Errorf(fhir.Throttled, "Too many attempts. Try again in an hour.")
+	}
+	a.Count++
+	value, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return w.PutRecord(&store.Record{Kind: recordAttempts, Key: kind + " " + key, Value: value, Expires: a.Since.Add(time.Hour)})
+}
