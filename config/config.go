@@ -1,0 +1,196 @@
+// Package config is the typed configuration of the gateway: its keys, their
+// defaults, and what is wrong with a file. It reads no files, starts nothing
+// and knows no other package; main turns its values into the arguments of the
+// constructors, none of which sees the whole.
+//
+// A file is YAML. A value that is nothing but ${NAME} is taken from the
+// environment, which is where secrets belong. Unknown keys are refused, and all
+// problems are reported together, each with its line.
+//
+// demo.yaml is what the demo runs with; production.yaml shows and explains
+// every key.
+package config
+
+import (
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"log/slog"
+	"time"
+)
+
+// Config is everything that can be set. The zero value of every key is safe:
+// it means the default given here, or that something is closed or off.
+type Config struct {
+	Demo    bool   `yaml:"demo"`     // sample people, open registration of clients; loopback only
+	Listen  string `yaml:"listen"`   // HOST:PORT to serve on; default 127.0.0.1:8080
+	BaseURL string `yaml:"base_url"` // what browsers and apps call it, without a path; required in production
+
+	Brand          Brand    `yaml:"brand"`
+	TimeZone       string   `yaml:"time_zone"`       // IANA name of the site's zone: birthdays and "until" are judged in it; default UTC
+	MRNSystem      string   `yaml:"mrn_system"`      // system of the identifiers that are medical record numbers
+	Key            Secret   `yaml:"key"`             // 32 bytes in hex or base64: hashes tokens, encrypts signing keys
+	TrustedProxies []string `yaml:"trusted_proxies"` // addresses or networks whose X-Forwarded-For is believed; default none
+
+	Storage      Storage      `yaml:"storage"`
+	Issuers      []Issuer     `yaml:"issuers"`
+	Admins       []Person     `yaml:"admins"`
+	SMTP         SMTP         `yaml:"smtp"`
+	Registration Registration `yaml:"registration"`
+	Policy       Policy       `yaml:"policy"`
+	Limits       Limits       `yaml:"limits"`
+	Metrics      Metrics      `yaml:"metrics"`
+	Log          Log          `yaml:"log"`
+}
+
+// Brand is what pages and mails call the site.
+type Brand struct {
+	Name   string `yaml:"name"`   // default "My patients"
+	Accent string `yaml:"accent"` // colour of buttons and links, #rrggbb; default the product's own
+}
+
+// Storage says where the data is.
+type Storage struct {
+	Engine string `yaml:"engine"` // "badger", the default
+	Path   string `yaml:"path"`   // badger: its folder, of one process only; required in production
+}
+
+// An Issuer is an OpenID Connect provider at which people sign in.
+type Issuer struct {
+	ID           string   `yaml:"id"`   // short, for addresses: letters, digits and dashes; never changed later
+	Name         string   `yaml:"name"` // on the sign-in button
+	Issuer       string   `yaml:"issuer"`
+	ClientID     string   `yaml:"client_id"`
+	ClientSecret Secret   `yaml:"client_secret"`
+	Scopes       []string `yaml:"scopes"` // default openid, profile, email
+}
+
+// A Person is a login at an issuer, by the issuer's own words.
+type Person struct {
+	Issuer  string `yaml:"issuer"`  // the issuer's URL
+	Subject string `yaml:"subject"` // the "sub" of its ID tokens
+}
+
+// SMTP is the mail server for notices.
+type SMTP struct {
+	Host     string `yaml:"host"` // empty: notices wait; in the demo they are shown at /demo/mail
+	Port     int    `yaml:"port"` // default 587
+	TLS      string `yaml:"tls"`  // "starttls" (default), "tls" from the first byte, or "none" (loopback only)
+	Username string `yaml:"username"`
+	Password Secret `yaml:"password"`
+	From     string `yaml:"from"` // sender address
+}
+
+// Registration says who may register clients (RFC 7591).
+type Registration struct {
+	Open               bool   `yaml:"open"`                 // anyone, any scope: the demo only
+	InitialAccessToken Secret `yaml:"initial_access_token"` // bearer token that may register; empty: nobody
+}
+
+// Policy holds the numbers of the access policy.
+type Policy struct {
+	AnswerByDays     int `yaml:"answer_by_days"`    // a request lapses when unanswered for so long; default 30
+	GrantMonths      int `yaml:"grant_months"`      // calendar months of access when a request names no end; default 12
+	InvitationMonths int `yaml:"invitation_months"` // calendar months an invitation can be redeemed; default 6, at most 6
+}
+
+// Limits bound what one request can ask.
+type Limits struct {
+	MaxBodyMB int `yaml:"max_body_mb"` // default 50
+}
+
+// Metrics says where /metrics is served.
+type Metrics struct {
+	Listen string `yaml:"listen"` // HOST:PORT of a listener of its own; empty: none (the demo: with the rest)
+}
+
+// Log says what is logged.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info (default), warn, error
+	Format string `yaml:"format"` // json (default) or text
+}
+
+// A Secret is a string that never shows itself in a log or in printed output.
+type Secret string
+
+// String hides the secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "(secret)"
+}
+
+// GoString hides the secret.
+func (s Secret) GoString() string { return s.String() }
+
+// LogValue hides the secret.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText hides the secret.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Reveal gives the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// KeyBytes decodes Key; nil when it is not 32 bytes in hex or base64.
+func (c *Config) KeyBytes() []byte {
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		if key, err := decode(c.Key.Reveal()); err == nil && len(key) == 32 {
+			return key
+		}
+	}
+	return nil
+}
+
+// Zone gives the site's time zone, UTC when TimeZone is none.
+func (c *Config) Zone() *time.Location {
+	zone, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		return time.UTC
+	}
+	return zone
+}
+
+//go:embed demo.yaml
+var demoYAML []byte
+
+//go:embed production.yaml
+var productionYAML []byte
+
+// DemoYAML is the file that the demo runs with.
+func DemoYAML() []byte { return demoYAML }
+
+// ProductionYAML is a commented sample of every key.
+func ProductionYAML() []byte { return productionYAML }
+
+// setDefaults fills in what was left out.
+func (c *Config) setDefaults() {
+	fill(&c.Listen, "127.0.0.1:8080")
+	fill(&c.Brand.Name, "My patients")
+	fill(&c.TimeZone, "UTC")
+	fill(&c.Storage.Engine, "badger")
+	for i := range c.Issuers {
+		if len(c.Issuers[i].Scopes) == 0 {
+			c.Issuers[i].Scopes = []string{"openid", "profile", "email"}
+		}
+		fill(&c.Issuers[i].Name, c.Issuers[i].ID)
+	}
+	fill(&c.SMTP.Port, 587)
+	fill(&c.SMTP.TLS, "starttls")
+	fill(&c.Policy.AnswerByDays, 30)
+	fill(&c.Policy.GrantMonths, 12)
+	fill(&c.Policy.InvitationMonths, 6)
+	fill(&c.Limits.MaxBodyMB, 50)
+	fill(&c.Log.Level, "info")
+	fill(&c.Log.Format, "json")
+}
+
+func fill[T comparable](at *T, value T) {
+	var zero T
+	if *at == zero {
+		*at = value
+	}
+}

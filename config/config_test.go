@@ -1,0 +1,153 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"mypatients/config"
+)
+
+func environment(name string) (string, bool) {
+	v, ok := map[string]string{
+		"GATEWAY_KEY":                strings.Repeat("0123456789abcdef", 4),
+		"GATEWAY_OIDC_SECRET":        "oidc-secret",
+		"GATEWAY_SMTP_PASSWORD":      "smtp-secret",
+		"GATEWAY_REGISTRATION_TOKEN": "a-token-with-enough-characters",
+	}[name]
+	return v, ok
+}
+
+func none(string) (string, bool) { return "", false }
+
+func TestSampleFilesAreGood(t *testing.T) {
+	demo, err := config.Parse("demo.yaml", config.DemoYAML(), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !demo.Demo || demo.Limits.MaxBodyMB != 50 || demo.SMTP.Port != 1025 || demo.Zone().String() != "America/New_York" {
+		t.Errorf("demo: got %+v", demo)
+	}
+	c, err := config.Parse("production.yaml", config.ProductionYAML(), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.KeyBytes()) != 32 || c.Issuers[0].ClientSecret.Reveal() != "oidc-secret" {
+		t.Errorf("production: got %+v", c)
+	}
+}
+
+func TestProductionSampleShowsEveryKey(t *testing.T) {
+	text := string(config.ProductionYAML())
+	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path
+		issuers id issuer client_id client_secret scopes admins subject smtp host port tls username password from registration
+		open initial_access_token policy answer_by_days grant_months
+		invitation_months limits max_body_mb accent metrics log level format`) {
+		if !strings.Contains(text, key+":") {
+			t.Errorf("production.yaml does not show %q", key)
+		}
+	}
+}
+
+const minimal = `
+base_url: https://gateway.example.org
+key: 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
+mrn_system: https://example.org/mrn
+storage: {path: /data}
+issuers: [{id: a, issuer: https://login.example.org, client_id: gw}]
+`
+
+func TestDefaults(t *testing.T) {
+	c, err := config.Parse("min.yaml", []byte(minimal), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:8080" || c.Policy.InvitationMonths != 6 ||
+		c.SMTP.TLS != "starttls" || len(c.Issuers[0].Scopes) != 3 || c.Issuers[0].Name != "a" || c.Registration.Open {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestEveryProblemIsReportedWithItsLine(t *testing.T) {
+	_, err := config.Parse("bad.yaml", []byte(`listn: x
+base_url: http://gateway.example.org/
+key: ${NO_SUCH}
+storage:
+  engine: mongo
+issuers:
+  - id: A b
+    issuer: http://login.example.org
+    client_id: gw
+    colour: red
+  - id: demo
+    issuer: http://127.0.0.1:8080/demo-idp
+registration: {open: true}
+policy: {invitation_months: 7}
+limits: {max_body_mb: -1}
+time_zone: Mars/Olympus
+`), none)
+	var problems *config.Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("got %v", err)
+	}
+	text := err.Error()
+	for _, want := range []string{
+		"bad.yaml:1: listn: there is no such key",
+		"bad.yaml:2: base_url: ",
+		"bad.yaml:3: key: the environment variable NO_SUCH is not set",
+		"bad.yaml:5: storage.engine: must be badger",
+		"bad.yaml:7: issuers[0].id: ",
+		"bad.yaml:8: issuers[0].issuer: must be https",
+		"bad.yaml:10: issuers[0].colour: there is no such key",
+		"issuers[1].client_id: is required",
+		"bad.yaml:12: issuers[1].issuer: is the demo's issuer",
+		"bad.yaml:13: registration.open: ",
+		"bad.yaml:14: policy.invitation_months: must be between 1 and 6",
+		"bad.yaml:15: limits.max_body_mb: ",
+		"bad.yaml:16: time_zone: ",
+		"storage.path: is required",
+		"mrn_system: is required",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("missing %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestSyntaxAndTypeErrorsHaveALineAndNoExcerpt(t *testing.T) {
+	for _, text := range []string{"listen: a\nkey: hunter2: x\n", "listen: a\nkey: hunter2\nsmtp: {port: many}\n", "listen: [hunter2\n"} {
+		_, err := config.Parse("x.yaml", []byte(text), none)
+		if err == nil || !strings.HasPrefix(err.Error(), "x.yaml:") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: got %v", text, err)
+		}
+	}
+}
+
+func TestDemoStaysOnLoopback(t *testing.T) {
+	for listen, ok := range map[string]bool{
+		"127.0.0.1:1": true, "localhost:1": true, "[::1]:1": true,
+		"0.0.0.0:1": false, ":1": false, "192.168.1.1:1": false, "127.0.0.1.example.org:1": false,
+	} {
+		_, err := config.Parse("d.yaml", []byte("demo: true\nlisten: '"+listen+"'\n"), none)
+		if (err == nil) != ok {
+			t.Errorf("%s: got %v", listen, err)
+		}
+	}
+}
+
+func TestSecretsDoNotShow(t *testing.T) {
+	c, err := config.Parse("production.yaml", config.ProductionYAML(), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "config", c, "key", c.Key)
+	all := log.String() + fmt.Sprintf("%v %+v %#v %s", c, c, c, c.Key)
+	for _, secret := range []string{"0123456789abcdef", "oidc-secret", "smtp-secret", "a-token-with"} {
+		if strings.Contains(all, secret) {
+			t.Errorf("%q shows in %s", secret, all)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Validate reports everything that is wrong with a configuration whose defaults
+// are set, as a [*Problems], or nil. [Parse] has called it already; it is for
+// configurations that were changed afterwards.
+func (c *Config) Validate() error {
+	list := c.problems()
+	if len(list) == 0 {
+		return nil
+	}
+	return &Problems{Name: "configuration", List: list}
+}
+
+// A check collects problems.
+type check struct{ list []Problem }
+
+func (k *check) add(key, format string, args ...any) {
+	k.list = append(k.list, Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+// must adds a problem unless ok.
+func (k *check) must(ok bool, key, format string, args ...any) {
+	if !ok {
+		k.add(key, format, args...)
+	}
+}
+
+func (c *Config) problems() []Problem {
+	k := new(check)
+	c.checkAddresses(k)
+	c.checkSite(k)
+	c.checkIssuers(k)
+	c.checkSMTP(k)
+	c.checkNumbers(k)
+	if c.Demo {
+		c.checkDemo(k)
+	} else {
+		c.checkProduction(k)
+	}
+	return k.list
+}
+
+func (c *Config) checkAddresses(k *check) {
+	_, _, err := net.SplitHostPort(c.Listen)
+	k.must(err == nil, "listen", "must be HOST:PORT")
+	if c.Metrics.Listen != "" {
+		_, _, err := net.SplitHostPort(c.Metrics.Listen)
+		k.must(err == nil, "metrics.listen", "must be HOST:PORT")
+		k.must(c.Metrics.Listen != c.Listen, "metrics.listen", "must not be the address that is open to everybody")
+	}
+	for i, proxy := range c.TrustedProxies {
+		_, err := netip.ParsePrefix(proxy)
+		if _, single := netip.ParseAddr(proxy); err != nil && single != nil {
+			k.add(fmt.Sprintf("trusted_proxies[%d]", i), "must be an address or a network like 10.0.0.0/8")
+		}
+	}
+	if c.BaseURL == "" {
+		return // whether it may be is for the demo or production to say
+	}
+	u, err := url.Parse(c.BaseURL)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		k.add("base_url", "must be an absolute https URL")
+	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		k.add("base_url", "must have neither path nor query, not even a slash at its end")
+	case u.Scheme == "http" && !Loopback(u.Host):
+		k.add("base_url", "must be https: plain http is for loopback addresses only")
+	}
+}
+
+func (c *Config) checkSite(k *check) {
+	_, err := time.LoadLocation(c.TimeZone)
+	k.must(err == nil && c.TimeZone != "Local", "time_zone", "must be a zone like America/New_York")
+	if c.MRNSystem != "" {
+		u, err := url.Parse(c.MRNSystem)
+		k.must(err == nil && u.IsAbs(), "mrn_system", "must be an absolute URI")
+	}
+	k.must(c.Brand.Accent == "" || colour.MatchString(c.Brand.Accent), "brand.accent", "must be a colour like #0b6e6e")
+	if c.Key != "" {
+		k.must(c.KeyBytes() != nil, "key", "must be 32 bytes in hex or base64 (openssl rand -hex 32)")
+	}
+	k.must(c.Storage.Engine == "badger", "storage.engine", "must be badger")
+	k.must(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "log.level", "must be debug, info, warn or error")
+	k.must(slices.Contains([]string{"json", "text"}, c.Log.Format), "log.format", "must be json or text")
+}
+
+var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
+
+var issuerID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
+
+func (c *Config) checkIssuers(k *check) {
+	ids, urls := map[string]bool{}, map[string]bool{}
+	for i, is := range c.Issuers {
+		at := fmt.Sprintf("issuers[%d].", i)
+		k.must(issuerID.MatchString(is.ID), at+"id", "must be 1 to 31 small letters, digits and dashes")
+		k.must(is.ID == "" || !ids[is.ID], at+"id", "is used twice")
+		k.must(is.Issuer == "" || !urls[is.Issuer], at+"issuer", "is used twice")
+		ids[is.ID], urls[is.Issuer] = true, true
+		k.must(is.ClientID != "", at+"client_id", "is required")
+		k.must(slices.Contains(is.Scopes, "openid"), at+"scopes", "must contain openid")
+		u, err := url.Parse(is.Issuer)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "":
+			k.add(at+"issuer", "must be an absolute https URL without query")
+		case u.Scheme == "http" && !Loopback(u.Host):
+			k.add(at+"issuer", "must be https: plain http is for loopback addresses only")
+		}
+	}
+	for i, admin := range c.Admins {
+		at := fmt.Sprintf("admins[%d].", i)
+		k.must(admin.Subject != "", at+"subject", "is required")
+		k.must(urls[admin.Issuer], at+"issuer", "must be the issuer of one of the issuers")
+	}
+}
+
+func (c *Config) checkSMTP(k *check) {
+	k.must(slices.Contains([]string{"starttls", "tls", "none"}, c.SMTP.TLS), "smtp.tls", "must be starttls, tls or none")
+	k.must(c.SMTP.Port > 0 && c.SMTP.Port < 65536, "smtp.port", "must be a port")
+	if c.SMTP.From != "" {
+		_, err := mail.ParseAddress(c.SMTP.From)
+		k.must(err == nil, "smtp.from", "must be a mail address")
+	}
+	if c.SMTP.Host == "" {
+		return
+	}
+	k.must(c.SMTP.From != "", "smtp.from", "is required")
+	k.must(c.SMTP.TLS != "none" || Loopback(c.SMTP.Host), "smtp.tls", "must not be none off loopback")
+	k.must((c.SMTP.Username == "") == (c.SMTP.Password == ""), "smtp.password", "goes with username: both or neither")
+}
+
+func (c *Config) checkNumbers(k *check) {
+	between := func(key string, n, low, high int) {
+		k.must(n >= low && n <= high, key, "must be between %d and %d", low, high)
+	}
+	between("policy.answer_by_days", c.Policy.AnswerByDays, 1, 365)
+	between("policy.grant_months", c.Policy.GrantMonths, 1, 120)
+	between("policy.invitation_months", c.Policy.InvitationMonths, 1, 6)
+	between("limits.max_body_mb", c.Limits.MaxBodyMB, 1, 1024)
+}
+
+func (c *Config) checkDemo(k *check) {
+	k.must(Loopback(c.Listen), "listen", "must be a loopback address in the demo, whose passwords everybody knows")
+	if u, err := url.Parse(c.BaseURL); err == nil && c.BaseURL != "" {
+		k.must(Loopback(u.Host), "base_url", "must be a loopback address in the demo")
+	}
+}
+
+func (c *Config) checkProduction(k *check) {
+	k.must(c.BaseURL != "", "base_url", "is required")
+	k.must(c.Key != "", "key", "is required: 32 bytes in hex or base64 (openssl rand -hex 32)")
+	if key := c.KeyBytes(); key != nil {
+		same := slices.IndexFunc(key, func(b byte) bool { return b != key[0] }) < 0
+		k.must(!same, "key", "must be random")
+	}
+	k.must(c.Storage.Path != "", "storage.path", "is required")
+	k.must(c.MRNSystem != "", "mrn_system", "is required")
+	k.must(len(c.Issuers) > 0, "issuers", "at least one is required, or nobody can sign in")
+	k.must(!c.Registration.Open, "registration.open", "is for the demo only: set initial_access_token instead")
+	if token := c.Registration.InitialAccessToken; token != "" {
+		k.must(len(token) >= 22, "registration.initial_access_token", "must have at least 22 characters (openssl rand -base64 32)")
+	}
+	for i, is := range c.Issuers {
+		u, err := url.Parse(is.Issuer)
+		if err == nil && strings.TrimSuffix(u.Path, "/") == "/demo-idp" {
+			k.add(fmt.Sprintf("issuers[%d].issuer", i), "is the demo's issuer: everybody knows its passwords")
+		}
+	}
+}
+
+// Loopback reports whether a host, with or without a port, is this machine
+// only. The empty host, which listens everywhere, is not.
+func Loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
