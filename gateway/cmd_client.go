@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"mypatients/config"
+	"mypatients/smart"
+)
+
+// clientCommand works on the data of a stopped gateway.
+func clientCommand(ctx context.Context, env environment, args []string) error {
+	verbs := map[string]func(context.Context, environment, *core, []string) error{
+		"add": addClient, "list": listClients, "remove": removeClient,
+	}
+	if len(args) == 0 || verbs[args[0]] == nil {
+		return failf("gateway client add|list|remove -config FILE …", "client needs add, list or remove")
+	}
+	c, set, err := configured(env, "client "+args[0], args[1:])
+	if err != nil {
+		return err
+	}
+	return withCore(ctx, env, c, func(k *core) error { return verbs[args[0]](ctx, env, k, set.Args()) })
+}
+
+// withCore opens the data for one command.
+func withCore(ctx context.Context, env environment, c *config.Config, use func(*core) error) error {
+	k, err := openCore(ctx, c, env.now, newLog(env.stderr, c.Log))
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(k), k.Close())
+}
+
+// addClient registers a client from a file with RFC 7591 metadata. A secret that
+// is needed and not given is made, and shown this once.
+func addClient(ctx context.Context, env environment, k *core, args []string) error {
+	if len(args) != 1 {
+		return failf("the file holds RFC 7591 client metadata", "client add needs one JSON file")
+	}
+	text, err := os.ReadFile(args[0])
+	if err != nil {
+		return failf("", "cannot read the client: %v", err)
+	}
+	var in struct {
+		smart.Client
+		Secret string `json:"client_secret"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&in); err != nil {
+		return failf("the file holds RFC 7591 client metadata", "%s: %v", args[0], err)
+	}
+	c := in.Client
+	if c.ID == "" {
+		c.ID = rand.Text()
+	}
+	shown := ""
+	if c.AuthMethod == smart.AuthSecretBasic && len(c.SecretHash) == 0 {
+		if in.Secret == "" {
+			in.Secret = rand.Text()
+			shown = in.Secret
+		}
+		if len(in.Secret) < 22 {
+			return failf("leave it out to have one made", "client_secret must have at least 22 characters")
+		}
+		sum := sha256.Sum256([]byte(in.Secret))
+		c.SecretHash = sum[:]
+	}
+	if err := k.server.PutClient(ctx, c); err != nil {
+		return clientError(err)
+	}
+	fmt.Fprintln(env.stdout, "client_id", c.ID)
+	if shown != "" {
+		fmt.Fprintln(env.stdout, "client_secret", shown)
+	}
+	return nil
+}
+
+func listClients(ctx context.Context, env environment, k *core, args []string) error {
+	if len(args) > 0 {
+		return failf("", "client list: %q was not expected", args[0])
+	}
+	clients, err := k.server.Clients(ctx)
+	if err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+	for _, c := range clients {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", c.ID, c.AuthMethod, c.Name, c.Scope)
+	}
+	return t.Flush()
+}
+
+func removeClient(ctx context.Context, env environment, k *core, args []string) error {
+	if len(args) != 1 {
+		return failf("gateway client list -config FILE shows them", "client remove needs one client_id")
+	}
+	if _, err := k.server.Client(ctx, args[0]); err != nil {
+		return clientError(err)
+	}
+	if err := k.server.RemoveClient(ctx, args[0]); err != nil {
+		return err
+	}
+	fmt.Fprintln(env.stdout, "removed, and all its grants with it")
+	return nil
+}
+
+// clientError says what is wrong with a client without its OAuth code.
+func clientError(err error) error {
+	var known *smart.Error
+	if errors.As(err, &known) {
+		return &failure{text: known.Description, cause: err}
+	}
+	return err
+}
+
+func keysCommand(ctx context.Context, env environment, args []string) error {
+	if len(args) == 0 || args[0] != "rotate" {
+		return failf("gateway keys rotate -config FILE", "keys needs rotate")
+	}
+	c, set, err := configured(env, "keys rotate", args[1:])
+	if err != nil {
+		return err
+	}
+	if err := noMore(set); err != nil {
+		return err
+	}
+	return withCore(ctx, env, c, func(k *core) error {
+		if err := k.server.RotateKeys(ctx); err != nil {
+			return err
+		}
+		fmt.Fprintln(env.stdout, "ID tokens are signed with a new key; the old one stays published for a day")
+		return nil
+	})
+}

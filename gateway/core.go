@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"mypatients/config"
+	"mypatients/consent"
+	"mypatients/fhir/badgerstore"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+	"mypatients/smart/authserver"
+)
+
+// A core is the gateway without its HTTP side: what commands that work on a
+// stopped gateway's data need too.
+type core struct {
+	store  store.Store
+	rules  *consent.Rules
+	engine *engine.Engine
+	guard  *consent.Guard
+	server *authserver.Server
+}
+
+// openCore opens the data of a configuration and puts together all that stands
+// on it. The configuration is complete: base URL, key and folder are set.
+func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *slog.Logger) (_ *core, err error) {
+	k := new(core)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, k.Close())
+		}
+	}()
+	if k.store, err = openStore(c.Storage, now, log); err != nil {
+		return nil, err
+	}
+	if err := bindBase(ctx, k.store, c.BaseURL); err != nil {
+		return nil, err
+	}
+	registry, err := search.R4()
+	if err != nil {
+		return nil, err
+	}
+	k.rules = consent.NewRules(c.BaseURL, c.Zone())
+	k.engine, err = engine.New(engine.Config{
+		Store: k.store, Registry: registry, Now: now, Base: c.BaseURL + "/fhir", OnWrite: k.rules.OnWrite,
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.server, err = authserver.New(ctx, authserver.Config{
+		Store: k.store, Now: now, Issuer: c.BaseURL, FHIRBase: c.BaseURL + "/fhir", Key: c.KeyBytes(),
+		OpenRegistration: c.Registration.Open, InitialAccessToken: c.Registration.InitialAccessToken.Reveal(),
+		LoginURL:          func(pending string) string { return c.BaseURL + "/authorize?request=" + pending },
+		ManagementURL:     c.BaseURL + "/patient/apps",
+		StyleURL:          c.BaseURL + stylePath,
+		AllowLoopbackJWKS: c.Demo,
+		Logger:            log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.guard, err = consent.New(consent.Config{
+		Engine: k.engine, Rules: k.rules, Now: now, Key: c.KeyBytes(), MRNSystem: c.MRNSystem, Policy: policy(c.Policy),
+		Launch: func(ctx context.Context, l smart.Launch) (string, error) {
+			handle, _, err := k.server.Launch(ctx, l)
+			return handle, err
+		},
+	})
+	return k, err
+}
+
+func policy(c config.Policy) consent.Policy {
+	p := consent.DefaultPolicy()
+	p.AnswerBy = time.Duration(c.AnswerByDays) * 24 * time.Hour
+	p.GrantMonths = c.GrantMonths
+	p.InvitationMonths = c.InvitationMonths
+	return p
+}
+
+func openStore(c config.Storage, now func() time.Time, log *slog.Logger) (store.Store, error) {
+	s, err := badgerstore.Open(badgerstore.Config{Dir: c.Path, Now: now, Logger: log})
+	if errors.Is(err, store.ErrInUse) {
+		return nil, &failure{
+			text: fmt.Sprintf("the data folder %s is in use by another process", c.Path), cause: err,
+			hint: "stop the gateway that runs on it, or choose another folder",
+		}
+	}
+	if err != nil {
+		return nil, &failure{text: fmt.Sprintf("cannot open the data folder %s: %v", c.Path, err), cause: err}
+	}
+	return s, nil
+}
+
+// bindBase holds a data folder to the base URL that it was made with: it is the
+// issuer of its accounts' tokens and part of what its resources say.
+func bindBase(ctx context.Context, s store.Store, base string) error {
+	const kind, key = "site", "base"
+	var bound string
+	err := s.Update(ctx, func(w store.Writer) error {
+		record, err := w.Record(kind, key)
+		if errors.Is(err, store.ErrNotFound) {
+			bound = base
+			return w.PutRecord(&store.Record{Kind: kind, Key: key, Value: []byte(base)})
+		}
+		if err == nil {
+			bound = string(record.Value)
+		}
+		return err
+	})
+	if err == nil && bound != base {
+		return failf("use that address again, or another data folder", "the data folder was made for %s, not for %s", bound, base)
+	}
+	return err
+}
+
+// Close ends what runs and closes the store.
+func (k *core) Close() error {
+	var errs []error
+	if k.guard != nil {
+		errs = append(errs, k.guard.Close())
+	}
+	if k.store != nil {
+		errs = append(errs, k.store.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// limitMemory tells the garbage collector how much memory there is: three
+// quarters of the machine's or the container's, unless GOMEMLIMIT says.
+func limitMemory(lookup func(string) (string, bool)) {
+	if _, set := lookup("GOMEMLIMIT"); set {
+		return
+	}
+	limit := machineMemory()
+	if text, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && (limit == 0 || n < limit) {
+			limit = n
+		}
+	}
+	if limit > 0 {
+		debug.SetMemoryLimit(limit / 4 * 3)
+	}
+}
+
+// machineMemory gives the bytes of memory of a Linux machine, 0 elsewhere.
+func machineMemory() int64 {
+	file, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = file.Close() }()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) >= 2 && fields[0] == "MemTotal:" {
+			n, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				return 0
+			}
+			return n << 10
+		}
+	}
+	return 0
+}

@@ -1,0 +1,149 @@
+package rest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"mypatients/fhir"
+)
+
+// Bundles up to maxWhole bytes are put together and sent at once, larger ones
+// stream.
+const maxWhole = 1 << 20
+
+var (
+	wholes  = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	streams = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 64<<10) }}
+)
+
+// bundle answers with a page as a Bundle (https://hl7.org/fhir/R4/bundle.html).
+// The resources are copied as they are stored: nothing is encoded again.
+func (q *request) bundle(kind, path string, page *fhir.Page) {
+	q.Header("Cache-Control", "no-store")
+	size := 0
+	for _, e := range page.Entries {
+		size += len(e.Outcome)
+		if e.Resource != nil {
+			size += len(e.Resource.JSON)
+		}
+	}
+	if size > maxWhole && !q.pretty {
+		q.Writer.Header()["Content-Type"] = contentTypes[q.media]
+		q.Status(http.StatusOK)
+		w := streams.Get().(*bufio.Writer)
+		w.Reset(q.Writer)
+		bundler{w, q.h.Base}.page(kind, path, page)
+		_ = w.Flush() // an error means that the caller has gone
+		w.Reset(nil)
+		streams.Put(w)
+		return
+	}
+	whole := wholes.Get().(*bytes.Buffer)
+	whole.Reset()
+	bundler{whole, q.h.Base}.page(kind, path, page)
+	q.write(http.StatusOK, whole.Bytes())
+	if whole.Cap() <= 2*maxWhole { // no giants are kept
+		wholes.Put(whole)
+	}
+}
+
+// A sink takes a Bundle piece by piece and keeps its errors.
+type sink interface {
+	Write([]byte) (int, error)
+	WriteString(string) (int, error)
+}
+
+// A bundler writes the JSON of a Bundle.
+type bundler struct {
+	sink
+	base string
+}
+
+func (b bundler) page(kind, path string, page *fhir.Page) {
+	b.raw(`{"resourceType":"Bundle","type":"` + kind + `"`)
+	if page.Total != nil {
+		b.raw(`,"total":` + strconv.Itoa(*page.Total))
+	}
+	b.raw(`,"link":[`)
+	b.link("self", path, page.Applied)
+	if page.Next != "" {
+		b.raw(",")
+		b.link("next", path, page.Next)
+	}
+	b.raw("]")
+	if len(page.Entries) > 0 { // an empty array is not allowed in FHIR
+		b.raw(`,"entry":[`)
+		for i, e := range page.Entries {
+			if i > 0 {
+				b.raw(",")
+			}
+			b.raw("{")
+			if kind == "history" {
+				b.version(e)
+			} else {
+				b.found(e)
+			}
+			b.raw("}")
+		}
+		b.raw("]")
+	}
+	b.raw("}")
+}
+
+func (b bundler) found(e fhir.Entry) {
+	if e.Resource == nil {
+		b.raw(`"resource":`)
+		_, _ = b.Write(e.Outcome)
+	} else {
+		b.fullURL(e.Resource.Key)
+		b.raw(`,"resource":`)
+		_, _ = b.Write(e.Resource.JSON)
+	}
+	b.raw(`,"search":{"mode":"` + e.Mode + `"}`)
+}
+
+func (b bundler) version(e fhir.Entry) {
+	r := e.Resource
+	b.fullURL(r.Key)
+	method, at, status := "PUT", r.Key.String(), "200"
+	switch {
+	case r.Deleted:
+		method, status = "DELETE", "204"
+	case e.Created:
+		method, at, status = "POST", string(r.Type), "201"
+	}
+	if !r.Deleted {
+		b.raw(`,"resource":`)
+		_, _ = b.Write(r.JSON)
+	}
+	b.raw(`,"request":{"method":"` + method + `","url":"` + at + `"},"response":{"status":"` + status +
+		`","etag":"W/\"` + strconv.FormatInt(r.Version, 10) + `\"","lastModified":"` + instant(r.Updated) + `"}`)
+}
+
+// fullURL needs no escaping: types and ids hold no character that would.
+func (b bundler) fullURL(key fhir.Key) {
+	b.raw(`"fullUrl":"`)
+	b.raw(b.base)
+	b.raw("/")
+	b.raw(string(key.Type))
+	b.raw("/")
+	b.raw(key.ID)
+	b.raw(`"`)
+}
+
+func (b bundler) link(relation, path, query string) {
+	address := b.base + "/" + path
+	if query != "" {
+		address += "?" + query
+	}
+	quoted, _ := json.Marshal(address) // a string always has a JSON form
+	b.raw(`{"relation":"` + relation + `","url":`)
+	_, _ = b.Write(quoted)
+	b.raw("}")
+}
+
+func (b bundler) raw(s string) { _, _ = b.WriteString(s) }

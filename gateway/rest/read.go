@@ -1,0 +1,110 @@
+package rest
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"mypatients/fhir"
+)
+
+// read: https://hl7.org/fhir/R4/http.html#read
+//
+//	200 · 304 unchanged · 401 · 403 scope · 404 absent or hidden · 410 deleted
+func (q *request) read() error {
+	if err := q.noQuery(); err != nil {
+		return err
+	}
+	r, err := q.h.Guard.Read(q.Request.Context(), q.caller, q.key())
+	if err != nil {
+		return err
+	}
+	q.unlessFresh(r)
+	return nil
+}
+
+// vread: https://hl7.org/fhir/R4/http.html#vread
+func (q *request) vread() error {
+	if err := q.noQuery(); err != nil {
+		return err
+	}
+	version, err := strconv.ParseInt(q.segments[3], 10, 64)
+	if err != nil || version < 1 {
+		return fhir.ErrNotFound()
+	}
+	r, err := q.h.Guard.VRead(q.Request.Context(), q.caller, q.key(), version)
+	if err != nil {
+		return err
+	}
+	q.unlessFresh(r)
+	return nil
+}
+
+// unlessFresh answers with a resource, or with 304 when the caller has it
+// (https://hl7.org/fhir/R4/http.html#cread).
+func (q *request) unlessFresh(r *fhir.Resource) {
+	if q.fresh(r) {
+		q.stamp(r)
+		q.Header("Cache-Control", "no-store")
+		q.Status(http.StatusNotModified)
+		return
+	}
+	q.resource(http.StatusOK, r)
+}
+
+func (q *request) fresh(r *fhir.Resource) bool {
+	if tags := q.Request.Header.Values("If-None-Match"); len(tags) > 0 {
+		for tag := range strings.SplitSeq(strings.Join(tags, ","), ",") {
+			if tag = strings.TrimSpace(tag); tag == "*" {
+				return true
+			}
+			if version, ok := parseETag(tag); ok && version == r.Version {
+				return true
+			}
+		}
+		return false
+	}
+	since, err := http.ParseTime(q.Request.Header.Get("If-Modified-Since"))
+	return err == nil && !r.Updated.Truncate(time.Second).After(since)
+}
+
+// history of an instance: https://hl7.org/fhir/R4/http.html#history
+func (q *request) history() error {
+	page, err := q.h.Guard.History(q.Request.Context(), q.caller, q.key(), q.query)
+	if err != nil {
+		return err
+	}
+	q.bundle("history", q.key().String()+"/_history", page)
+	return nil
+}
+
+// search by GET: https://hl7.org/fhir/R4/http.html#search
+func (q *request) search() error {
+	page, err := q.h.Guard.Search(q.Request.Context(), q.caller, q.typ, q.query, q.lenient)
+	if err != nil {
+		return err
+	}
+	q.bundle("searchset", string(q.typ), page)
+	return nil
+}
+
+// capabilities: https://hl7.org/fhir/R4/http.html#capabilities
+func (q *request) capabilities() bool {
+	if mode := q.query.Get("mode"); mode != "" && mode != "full" && mode != "normative" {
+		q.fail(fhir.Errorf(fhir.Unsupported, "The mode must be full or normative."))
+		return true
+	}
+	q.write(http.StatusOK, q.h.metadata())
+	return true
+}
+
+// definition serves the definitions of this gateway itself, which are public:
+// operations, extensions, code systems and search parameters.
+func (q *request) definition() bool {
+	body, ok := q.h.Guard.Definition(q.typ, q.id)
+	if ok {
+		q.write(http.StatusOK, body)
+	}
+	return ok
+}

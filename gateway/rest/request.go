@@ -1,0 +1,170 @@
+package rest
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"mypatients/consent"
+	"mypatients/fhir"
+)
+
+// A request is a request, parsed.
+type request struct {
+	*gin.Context
+	h *handler
+
+	segments []string   // of the path under the base; none for the base itself
+	typ      fhir.Type  // set by route
+	id       string     // set by route
+	query    url.Values // without _format and _pretty
+	format   string     // _format; empty when not given
+	media    string     // media type of the answer
+	pretty   bool
+	lenient  bool   // Prefer: handling=lenient
+	answer   string // Prefer: return=…: "minimal", "representation", "OperationOutcome" or empty
+
+	tokenSent bool
+	caller    consent.Caller
+}
+
+func (q *request) key() fhir.Key { return fhir.Key{Type: q.typ, ID: q.id} }
+
+// parse reads path, query and Prefer.
+func (q *request) parse() error {
+	u := q.Request.URL
+	if strings.Contains(strings.ToLower(u.RawPath), "%2f") {
+		return fhir.Errorf(fhir.Invalid, "The path holds an encoded slash.")
+	}
+	if path := strings.TrimPrefix(strings.TrimPrefix(u.Path, q.h.prefix), "/"); path != "" {
+		q.segments = strings.Split(path, "/")
+	}
+	for _, s := range q.segments {
+		if s == "" {
+			return fhir.Errorf(fhir.Invalid, "The path holds an empty part.")
+		}
+	}
+	q.query = url.Values{}
+	if u.RawQuery != "" {
+		values, err := url.ParseQuery(u.RawQuery)
+		if err != nil {
+			return fhir.Errorf(fhir.Invalid, "The query string is not well-formed.")
+		}
+		q.query = values
+	}
+	q.general()
+	q.prefer()
+	return nil
+}
+
+// general takes out the parameters that concern every answer
+// (https://hl7.org/fhir/R4/http.html#parameters).
+func (q *request) general() {
+	if v, ok := q.query["_format"]; ok {
+		q.format = v[len(v)-1]
+		delete(q.query, "_format")
+	}
+	if v, ok := q.query["_pretty"]; ok {
+		q.pretty = v[len(v)-1] == "true"
+		delete(q.query, "_pretty")
+	}
+}
+
+// prefer reads the Prefer headers (RFC 7240); what it does not know it ignores,
+// as that RFC says.
+func (q *request) prefer() {
+	for _, header := range q.Request.Header.Values("Prefer") {
+		for preference := range strings.FieldsFuncSeq(header, func(r rune) bool { return r == ',' || r == ';' }) {
+			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
+			value = strings.Trim(strings.TrimSpace(value), `"`)
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "handling":
+				q.lenient = value == "lenient"
+			case "return":
+				q.answer = value
+			}
+		}
+	}
+}
+
+// noQuery refuses query parameters where an interaction has none.
+func (q *request) noQuery() error {
+	if q.lenient {
+		return nil
+	}
+	for name := range q.query {
+		return fhir.Errorf(fhir.Invalid, "The parameter %q is not supported here.", name)
+	}
+	return nil
+}
+
+// body reads a body of one of the media types, up to the limit.
+func (q *request) body(types ...string) ([]byte, error) {
+	if e := q.Request.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, refuse(http.StatusUnsupportedMediaType, "not-supported", "Encoded bodies are not supported.")
+	}
+	if err := checkMedia(q.Request.Header.Get("Content-Type"), types); err != nil {
+		return nil, err
+	}
+	tooBig := fhir.Errorf(fhir.TooBig, "The body is larger than %d bytes.", q.h.MaxBody)
+	if q.Request.ContentLength > q.h.MaxBody {
+		return nil, tooBig
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(q.Writer, q.Request.Body, q.h.MaxBody))
+	var over *http.MaxBytesError
+	if errors.As(err, &over) {
+		return nil, tooBig
+	}
+	if err != nil {
+		return nil, fhir.Errorf(fhir.Invalid, "The body ended early.")
+	}
+	return body, nil
+}
+
+func checkMedia(header string, types []string) error {
+	media, params, err := mime.ParseMediaType(header)
+	if err == nil {
+		if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+			return refuse(http.StatusUnsupportedMediaType, "not-supported", "The charset must be UTF-8.")
+		}
+		for _, t := range types {
+			if t == media {
+				return nil
+			}
+		}
+	}
+	return refuse(http.StatusUnsupportedMediaType, "not-supported", "The Content-Type must be "+strings.Join(types, " or ")+".")
+}
+
+// resourceBody reads a body that is a resource in JSON.
+func (q *request) resourceBody() ([]byte, error) { return q.body(fhirJSON, plainJSON) }
+
+// ifMatch reads the version of If-Match; nil when there is none
+// (https://hl7.org/fhir/R4/http.html#concurrency).
+func (q *request) ifMatch() (*int64, error) {
+	values := q.Request.Header.Values("If-Match")
+	if len(values) == 0 {
+		return nil, nil
+	}
+	version, ok := parseETag(values[0])
+	if len(values) > 1 || !ok {
+		return nil, fhir.Errorf(fhir.Invalid, `If-Match must hold one version, like W/"3".`)
+	}
+	return &version, nil
+}
+
+// parseETag reads W/"3" or "3".
+func parseETag(s string) (int64, bool) {
+	s = strings.TrimPrefix(strings.TrimSpace(s), "W/")
+	if len(s) < 3 || s[0] != '"' || s[len(s)-1] != '"' {
+		return 0, false
+	}
+	version, err := strconv.ParseInt(s[1:len(s)-1], 10, 64)
+	return version, err == nil && version > 0
+}

@@ -1,0 +1,122 @@
+package rest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"mypatients/fhir"
+)
+
+// A route is what a method does at a shape of path.
+type route struct {
+	name string
+	run  func(*request) error
+	// public, when set, answers without a token and reports whether it did.
+	public func(*request) bool
+}
+
+// routes of one place, by method. HEAD is GET without the body.
+type routes map[string]route
+
+var (
+	atMetadata = routes{"GET": {name: "capabilities", public: (*request).capabilities}}
+	atType     = routes{
+		"GET":  {name: "search", run: (*request).search},
+		"POST": {name: "create", run: (*request).create},
+	}
+	atSearch   = routes{"POST": {name: "search", run: (*request).searchForm}}
+	atInstance = routes{
+		"GET":    {name: "read", run: (*request).read, public: (*request).definition},
+		"PUT":    {name: "update", run: (*request).update},
+		"DELETE": {name: "delete", run: (*request).delete},
+	}
+	atHistory = routes{"GET": {name: "history", run: (*request).history}}
+	atVersion = routes{"GET": {name: "vread", run: (*request).vread}}
+
+	onType = map[string]routes{ // by type and operation
+		"Patient/$request-access":    {"POST": {name: "$request-access", run: (*request).requestAccess}},
+		"Patient/$redeem-invitation": {"POST": {name: "$redeem-invitation", run: (*request).redeem}},
+	}
+	onInstance = map[string]routes{
+		"Consent/$approve":  {"POST": {name: "$approve", run: (*request).approve}},
+		"Consent/$decline":  {"POST": {name: "$decline", run: (*request).decline}},
+		"Consent/$revoke":   {"POST": {name: "$revoke", run: (*request).revoke}},
+		"Consent/$withdraw": {"POST": {name: "$withdraw", run: (*request).withdraw}},
+		"Patient/$invite":   {"POST": {name: "$invite", run: (*request).invite}},
+		"Patient/$access": {
+			"GET":  {name: "$access", run: (*request).access},
+			"POST": {name: "$access", run: (*request).access},
+		},
+	}
+)
+
+// route finds what a request asks for, and sets its type and id.
+func (q *request) route() (route, error) {
+	at, err := q.place()
+	if err != nil {
+		return route{}, err
+	}
+	method := q.Request.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if r, ok := at[method]; ok {
+		return r, nil
+	}
+	allowed := []string{"OPTIONS"}
+	for m := range at {
+		allowed = append(allowed, m)
+		if m == http.MethodGet {
+			allowed = append(allowed, http.MethodHead)
+		}
+	}
+	slices.Sort(allowed)
+	q.Header("Allow", strings.Join(allowed, ", "))
+	return route{}, refuse(http.StatusMethodNotAllowed, "not-supported", "This is not supported here.")
+}
+
+// place finds the routes of the path.
+func (q *request) place() (routes, error) {
+	s := q.segments
+	nothing := refuse(http.StatusNotFound, "not-supported", "There is nothing at this address.")
+	if len(s) == 0 {
+		return nil, nothing // batch, transaction and search of the whole system are not offered
+	}
+	if len(s) == 1 && s[0] == "metadata" {
+		return atMetadata, nil
+	}
+	q.typ = fhir.Type(s[0])
+	if !q.typ.Valid() {
+		return nil, refuse(http.StatusNotFound, "not-supported", "There is no such resource type.")
+	}
+	if len(s) == 1 {
+		return atType, nil
+	}
+	if len(s) == 2 && s[1] == "_search" {
+		return atSearch, nil
+	}
+	if s[1][0] == '$' || s[1][0] == '_' {
+		if at, ok := onType[s[0]+"/"+s[1]]; ok && len(s) == 2 {
+			return at, nil
+		}
+		return nil, nothing
+	}
+	q.id = s[1]
+	if !fhir.ValidID(q.id) {
+		return nil, fhir.Errorf(fhir.Invalid, "This is not an id: 1 to 64 letters, digits, dashes and dots make one.")
+	}
+	switch {
+	case len(s) == 2:
+		return atInstance, nil
+	case len(s) == 3 && s[2] == "_history":
+		return atHistory, nil
+	case len(s) == 4 && s[2] == "_history":
+		return atVersion, nil
+	case len(s) == 3:
+		if at, ok := onInstance[s[0]+"/"+s[2]]; ok {
+			return at, nil
+		}
+	}
+	return nil, nothing
+}

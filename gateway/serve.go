@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"mypatients/config"
+	"mypatients/fhir"
+	"mypatients/gateway/notify"
+	"mypatients/gateway/oauth"
+	"mypatients/gateway/rest"
+	"mypatients/gateway/web"
+	"mypatients/smart/idp"
+)
+
+// start listens and wires everything together. The configuration is checked;
+// the demo's base URL is the address that it listens on. What was opened is
+// closed again when start fails.
+func start(ctx context.Context, c *config.Config, now func() time.Time, log *slog.Logger) (_ *Program, err error) {
+	p := &Program{log: log}
+	defer func() {
+		if err != nil {
+			_ = p.Close() // the first error is the one that tells
+		}
+	}()
+	if p.listener, err = listen(c.Listen); err != nil {
+		return nil, err
+	}
+	if c.BaseURL == "" {
+		c.BaseURL = "http://" + p.listener.Addr().String()
+	}
+	p.URL = c.BaseURL
+	if p.core, err = openCore(ctx, c, now, log); err != nil {
+		return nil, err
+	}
+
+	measured := newMetrics()
+	r, err := newRouter(log, measured, strings.HasPrefix(c.BaseURL, "https:"), c.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	if c.Demo {
+		r.Use(loopbackOnly(c.BaseURL))
+	}
+	p.mountHealth(r)
+	if err := p.mountMetrics(r, c, measured); err != nil {
+		return nil, err
+	}
+
+	providers, err := signIns(c, now)
+	if err != nil {
+		return nil, err
+	}
+	if c.Demo {
+		provider, err := p.addDemo(ctx, r, c, now)
+		if err != nil {
+			return nil, err
+		}
+		providers = append(providers, provider)
+	}
+	if err := p.core.appointAdmins(ctx, c.Admins); err != nil {
+		return nil, err
+	}
+
+	err = rest.Mount(r, rest.Config{
+		Guard: p.core.guard, Authenticate: p.core.server.Authenticate,
+		Base: c.BaseURL + "/fhir", Zone: c.Zone(), MaxBody: int64(c.Limits.MaxBodyMB) << 20,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = web.Mount(r, web.Config{
+		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now},
+		Now: now, Base: c.BaseURL, Zone: c.Zone(), Brand: web.Brand{Name: c.Brand.Name, Accent: c.Brand.Accent}, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = oauth.Mount(r, oauth.Config{Server: p.core.server, Now: now, Identity: p.core.guard.IdentityOf})
+	if err != nil {
+		return nil, err
+	}
+	mountStyle(r, c.Brand)
+
+	worker, err := notify.New(notify.Config{
+		Engine: p.core.engine, Store: p.core.store, Now: now, Logger: log, Category: fhir.Coding{System: c.BaseURL + "/fhir/CodeSystem/workflow", Code: "notice"},
+		SMTP: notify.SMTP{Host: c.SMTP.Host, Port: c.SMTP.Port, TLS: c.SMTP.TLS,
+			Username: c.SMTP.Username, Password: c.SMTP.Password.Reveal(), From: c.SMTP.From},
+	})
+	if err != nil {
+		return nil, err
+	}
+	sweeper := notify.Sweeper{Every: time.Minute, Now: now, Logger: log, Chores: p.core.chores()}
+	p.tasks = append(p.tasks, task{"notices", worker.Run}, task{"chores", sweeper.Run})
+	p.server = newServer(r, log)
+	return p, nil
+}
+
+// signIns are the providers at which people sign in.
+func signIns(c *config.Config, now func() time.Time) ([]*idp.Provider, error) {
+	var providers []*idp.Provider
+	for _, is := range c.Issuers {
+		provider, err := idp.New(idp.Config{
+			ID: is.ID, Name: is.Name, Issuer: is.Issuer, ClientID: is.ClientID, ClientSecret: is.ClientSecret.Reveal(),
+			Scopes: is.Scopes, RedirectURL: c.BaseURL + callbackPath, Now: now,
+		})
+		if err != nil {
+			return nil, err
+		}
+		providers = append(providers, provider)
+	}
+	return providers, nil
+}
+
+// callbackPath is where browsers come back to from signing in.
+const callbackPath = "/signin/callback"
+
+// mountMetrics serves metrics with the rest in the demo, and on a listener of
+// their own, or not at all, in production.
+func (p *Program) mountMetrics(r gin.IRouter, c *config.Config, m *metrics) (err error) {
+	if c.Metrics.Listen == "" {
+		if c.Demo {
+			r.GET("/metrics", gin.WrapH(m.handler()))
+		}
+		return nil
+	}
+	if p.measured, err = listen(c.Metrics.Listen); err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.handler())
+	p.metrics = newServer(mux, p.log)
+	return nil
+}
+
+// chores are what is done every minute: expired records go, and requests that
+// nobody answered lapse. Expiry is judged by readers; an hour later a record is
+// of no use to anybody.
+func (k *core) chores() []notify.Chore {
+	return []notify.Chore{
+		{Name: "sweep", Do: func(ctx context.Context, now time.Time) error {
+			_, err := k.store.Sweep(ctx, now.Add(-time.Hour))
+			return err
+		}},
+		{Name: "lapse", Do: func(ctx context.Context, _ time.Time) error {
+			_, err := k.guard.Lapse(ctx)
+			return err
+		}},
+	}
+}
+
+func serveCommand(ctx context.Context, env environment, args []string) error {
+	c, set, err := configured(env, "serve", args)
+	if err != nil {
+		return err
+	}
+	if err := noMore(set); err != nil {
+		return err
+	}
+	p, err := start(ctx, c, env.now, newLog(env.stderr, c.Log))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(env.stdout, "ready", p.URL)
+	return p.finish(ctx)
+}

@@ -1,0 +1,148 @@
+package web
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"mypatients/consent"
+	"mypatients/fhir"
+	"mypatients/smart"
+)
+
+// A familyView is the home of patients and guardians.
+type familyView struct {
+	Requests []consent.RequestView
+	Patients []consent.Card
+	Self     bool // the one patient is the person
+}
+
+func (s *site) familyPage(v *visit) error {
+	cards, err := s.Guard.MyPatients(v.ctx, v.caller())
+	if err != nil {
+		return err
+	}
+	view := familyView{Patients: cards, Self: v.who.role == smart.Patient}
+	for _, c := range cards {
+		waiting, err := s.Guard.WaitingRequests(v.ctx, v.caller(), c.Patient.ID)
+		if err != nil {
+			return err
+		}
+		view.Requests = append(view.Requests, waiting...)
+	}
+	slices.SortFunc(view.Requests, func(a, b consent.RequestView) int { return a.Asked.Compare(b.Asked) })
+	return v.show(http.StatusOK, "family", view, nil)
+}
+
+// A decisionView asks the family about one request.
+type decisionView struct {
+	Request consent.RequestView
+	Parts   []string // what was asked for; empty: the whole record
+	Boxes   []partView
+	Span    string // as asked, 1, 3, 6, date
+	Date    string
+	Less    bool // the choice of less is open
+	Self    bool
+}
+
+// request reads an access request that the family may see.
+func (v *visit) accessRequest() (*consent.RequestView, error) {
+	id := v.param("consent")
+	if !fhir.ValidID(id) {
+		return nil, fhir.ErrNotFound()
+	}
+	return v.site.Guard.Request(v.ctx, v.caller(), id)
+}
+
+func (s *site) decisionPage(v *visit) error {
+	r, err := v.accessRequest()
+	if err != nil {
+		return err
+	}
+	view := decisionView{Request: *r, Span: "asked", Boxes: boxes(r.Classes, func(string) bool { return true })}
+	return v.showDecision(view, nil)
+}
+
+func (v *visit) showDecision(view decisionView, wrong problems) error {
+	view.Parts = partsOf(view.Request.Classes)
+	view.Self = v.who.role == smart.Patient
+	return v.show(http.StatusOK, "decision", view, wrong)
+}
+
+// decide takes the family's answer. The version of the request that they read is
+// in the form: if it changed meanwhile, they are shown what it became.
+func (s *site) decide(v *visit) error {
+	r, err := v.accessRequest()
+	if err != nil {
+		return err
+	}
+	if r.State != consent.StateWaiting || v.form("version") != itoa(int(r.Version)) {
+		v.flash(flash{Code: "changed"})
+		return v.redirect(v.request.URL.Path)
+	}
+	said := flash{Name: r.Provider.Name, Until: r.Until}
+	switch v.form("action") {
+	case "approve":
+		said.Code = "approved"
+		_, err = s.Guard.Approve(v.ctx, v.caller(), r.ID, consent.Narrowing{}, &r.Version)
+	case "less":
+		n, view, wrong := v.less(r)
+		if len(wrong) > 0 {
+			return v.showDecision(view, wrong)
+		}
+		if !n.Until.IsZero() {
+			said.Until = n.Until
+		}
+		said.Code = "approved"
+		_, err = s.Guard.Approve(v.ctx, v.caller(), r.ID, n, &r.Version)
+	case "decline":
+		said.Code = "declined"
+		_, err = s.Guard.Decline(v.ctx, v.caller(), r.ID, "", &r.Version)
+	default:
+		return v.redirect("/patient")
+	}
+	if kindIs(err, fhir.Conflict, fhir.Precondition, fhir.Unprocessable) {
+		v.flash(flash{Code: "changed"})
+		return v.redirect(v.request.URL.Path)
+	}
+	if err != nil {
+		return err
+	}
+	v.flash(said)
+	return v.redirect("/patient")
+}
+
+// less reads the choice of fewer parts and a shorter time. It never goes beyond
+// what was asked for.
+func (v *visit) less(r *consent.RequestView) (consent.Narrowing, decisionView, problems) {
+	chosen := v.request.PostForm["part"]
+	ticked := func(code string) bool { return slices.Contains(chosen, code) }
+	view := decisionView{Request: *r, Less: true, Span: v.form("span"), Date: v.form("date"), Boxes: boxes(r.Classes, ticked)}
+	wrong := problems{}
+	var n consent.Narrowing
+	if all := !slices.ContainsFunc(view.Boxes, func(b partView) bool { return !b.Checked }); !all {
+		n.Classes = typesOf(chosen)
+		if len(r.Classes) > 0 {
+			n.Classes = slices.DeleteFunc(n.Classes, func(t fhir.Type) bool { return !slices.Contains(r.Classes, t) })
+		}
+		if len(n.Classes) == 0 {
+			wrong["part"] = "missing"
+		}
+	}
+	if view.Span != "asked" {
+		until, ok := v.site.words.until(view.Span, view.Date)
+		if !ok {
+			wrong["date"] = "invalid"
+		}
+		n.Until = earlier(until, r.Until)
+	}
+	return n, view, wrong
+}
+
+// earlier gives the first of two ends; a zero one is no end.
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || !a.IsZero() && a.Before(b) {
+		return a
+	}
+	return b
+}

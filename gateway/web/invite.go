@@ -1,0 +1,102 @@
+package web
+
+import (
+	"net/http"
+	"slices"
+
+	"mypatients/consent"
+	"mypatients/fhir"
+)
+
+// An inviteView is the form for an invitation, and the list of those made.
+type inviteView struct {
+	about
+	List  []consent.InvitationView
+	Email string
+	Whole bool
+	Parts []partView
+	Span  string // 3, 6, 12 (months), date: how long the invited can see the record
+	Date  string
+}
+
+// An invitedView shows a new invitation, this once.
+type invitedView struct {
+	about
+	consent.Invited
+	Link string // opens Validate a Token with the token filled in
+}
+
+func (s *site) invitationsPage(v *visit) error {
+	return v.showInvite(inviteView{Whole: true, Span: "6", Parts: boxes(nil, func(string) bool { return false })}, nil)
+}
+
+func (v *visit) showInvite(view inviteView, wrong problems) error {
+	who, err := v.about()
+	if err != nil {
+		return err
+	}
+	view.about = who
+	if view.List, err = v.site.Guard.Invitations(v.ctx, v.caller(), who.Patient.Patient.ID); err != nil {
+		return err
+	}
+	return v.show(http.StatusOK, "invite", view, wrong)
+}
+
+// invite makes an invitation, or cancels one.
+func (s *site) invite(v *visit) error {
+	who, err := v.about()
+	if err != nil {
+		return err
+	}
+	if cancel := v.form("cancel"); cancel != "" {
+		return v.cancelInvitation(who, cancel)
+	}
+	chosen := v.request.PostForm["part"]
+	view := inviteView{
+		Email: v.form("email"), Whole: v.form("what") != "parts", Span: v.form("span"), Date: v.form("date"),
+		Parts: boxes(nil, func(code string) bool { return slices.Contains(chosen, code) }),
+	}
+	wrong := problems{}
+	i := consent.Invitation{Email: view.Email}
+	until, ok := s.words.until(view.Span, view.Date)
+	if !ok {
+		wrong["date"] = "invalid"
+	}
+	i.Until = until
+	if !view.Whole {
+		if i.Classes = typesOf(chosen); i.Classes == nil {
+			wrong["part"] = "missing"
+		}
+	}
+	if len(wrong) > 0 {
+		return v.showInvite(view, wrong)
+	}
+	made, err := s.Guard.Invite(v.ctx, v.caller(), who.Patient.Patient.ID, i)
+	if kindIs(err, fhir.Unprocessable, fhir.Invalid) {
+		return v.showInvite(view, fields(err, "email", "email"))
+	}
+	if err != nil {
+		return err
+	}
+	return v.show(http.StatusOK, "invited", invitedView{about: who, Invited: *made, Link: s.Base + "/invitation"}, nil)
+}
+
+func (v *visit) cancelInvitation(who about, id string) error {
+	list, err := v.site.Guard.Invitations(v.ctx, v.caller(), who.Patient.Patient.ID)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(list, func(i consent.InvitationView) bool { return i.ID == id }) {
+		return fhir.ErrNotFound()
+	}
+	_, err = v.site.Guard.Revoke(v.ctx, v.caller(), id, "", nil)
+	switch {
+	case kindIs(err, fhir.Conflict, fhir.Precondition, fhir.Unprocessable):
+		v.flash(flash{Code: "changed"})
+	case err != nil:
+		return err
+	default:
+		v.flash(flash{Code: "cancelled"})
+	}
+	return v.redirect(v.request.URL.Path)
+}

@@ -1,0 +1,247 @@
+package web
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An observation is a measurement or test result.
+type observation struct {
+	Status    string   `json:"status"`
+	Code      codeable `json:"code"`
+	Effective string   `json:"effectiveDateTime"`
+	Period    period   `json:"effectivePeriod"`
+	Issued    string   `json:"issued"`
+	value
+	Interpretation []codeable `json:"interpretation"`
+	Range          []struct {
+		Low  quantity `json:"low"`
+		High quantity `json:"high"`
+		Text string   `json:"text"`
+	} `json:"referenceRange"`
+	Component []struct {
+		Code codeable `json:"code"`
+		value
+	} `json:"component"`
+	Note []struct {
+		Text string `json:"text"`
+	} `json:"note"`
+}
+
+// A value is value[x] in the forms that results come in.
+type value struct {
+	Quantity *quantity `json:"valueQuantity"`
+	Concept  *codeable `json:"valueCodeableConcept"`
+	Text     string    `json:"valueString"`
+	Integer  *int      `json:"valueInteger"`
+	Boolean  *bool     `json:"valueBoolean"`
+}
+
+func (v value) String() string {
+	switch {
+	case v.Quantity != nil:
+		return v.Quantity.String()
+	case v.Concept != nil:
+		return v.Concept.String()
+	case v.Integer != nil:
+		return strconv.Itoa(*v.Integer)
+	case v.Boolean != nil && *v.Boolean:
+		return "✓"
+	}
+	return v.Text
+}
+
+// When is the clinically relevant time.
+func (o observation) When() string {
+	return cmp.Or(o.Effective, o.Period.Start, o.Issued)
+}
+
+// Value writes the result; blood pressure and the like in the order of their
+// components, "118 / 76 mmHg".
+func (o observation) Value() string {
+	if s := o.String(); s != "" {
+		return s
+	}
+	var parts []string
+	unit := ""
+	for _, c := range o.ordered() {
+		if c.Quantity == nil {
+			parts = append(parts, c.value.String())
+			continue
+		}
+		parts = append(parts, short(c.Quantity.Value))
+		unit = " " + c.Quantity.unit()
+	}
+	return strings.TrimSpace(strings.Join(parts, " / ") + unit)
+}
+
+func (q quantity) unit() string { return unit(q.Unit, q.Code) }
+
+type component struct {
+	code codeable
+	value
+}
+
+// ordered puts systolic before diastolic, as people say it.
+func (o observation) ordered() []component {
+	list := make([]component, 0, len(o.Component))
+	for _, c := range o.Component {
+		list = append(list, component{c.Code, c.value})
+	}
+	slices.SortStableFunc(list, func(a, b component) int {
+		return cmp.Compare(boolInt(a.code.has("8462-4")), boolInt(b.code.has("8462-4"))) // LOINC: diastolic
+	})
+	return list
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Flag is the code of how a result stands to its range: H, L, HH, LL, A, AA; ""
+// when nothing is to be said.
+func (o observation) Flag() string {
+	for _, i := range o.Interpretation {
+		switch code := i.Code(); code {
+		case "H", "L", "HH", "LL", "A", "AA":
+			return code
+		case "HU":
+			return "HH"
+		case "LU":
+			return "LL"
+		}
+	}
+	number, ok := o.number()
+	low, high := o.bounds()
+	switch {
+	case !ok || len(o.Interpretation) > 0:
+		return ""
+	case number < low:
+		return "L"
+	case number > high:
+		return "H"
+	}
+	return ""
+}
+
+// Reference writes the reference range.
+func (o observation) Reference() string {
+	for _, r := range o.Range {
+		switch {
+		case r.Text != "":
+			return r.Text
+		case r.Low.Value != "" && r.High.Value != "":
+			return short(r.Low.Value) + " – " + r.High.String()
+		case r.Low.Value != "":
+			return "≥ " + r.Low.String()
+		case r.High.Value != "":
+			return "≤ " + r.High.String()
+		}
+	}
+	return ""
+}
+
+func (o observation) number() (float64, bool) {
+	if o.Quantity == nil {
+		return 0, false
+	}
+	f, err := o.Quantity.Value.Float64()
+	return f, err == nil && !math.IsInf(f, 0)
+}
+
+// bounds gives the first reference range; infinite where it is open.
+func (o observation) bounds() (low, high float64) {
+	low, high = math.Inf(-1), math.Inf(1)
+	if len(o.Range) == 0 {
+		return low, high
+	}
+	if f, err := o.Range[0].Low.Value.Float64(); err == nil {
+		low = f
+	}
+	if f, err := o.Range[0].High.Value.Float64(); err == nil {
+		high = f
+	}
+	return low, high
+}
+
+// A series is one test over time, the latest result first.
+type series struct {
+	Code   string
+	Name   string
+	Latest observation
+	All    []observation
+	Chart  *chart // nil when there is nothing to draw
+}
+
+// seriesOf groups results by test, in the order in which each first appears.
+func (w words) seriesOf(list []observation) []series {
+	var all []series
+	index := map[string]int{}
+	for _, o := range list {
+		if o.Status == "entered-in-error" || o.Status == "cancelled" {
+			continue
+		}
+		key := cmp.Or(o.Code.Code(), o.Code.String())
+		i, ok := index[key]
+		if !ok {
+			i = len(all)
+			index[key] = i
+			all = append(all, series{Code: o.Code.Code(), Name: o.Code.String(), Latest: o})
+		}
+		all[i].All = append(all[i].All, o)
+	}
+	for i := range all {
+		all[i].Chart = w.chartOf(all[i].All)
+	}
+	return all
+}
+
+// chartOf draws the numeric results of one unit; with fewer than three there is
+// no trend to see.
+func (w words) chartOf(list []observation) *chart {
+	var points []point
+	low, high := math.Inf(-1), math.Inf(1)
+	for _, o := range slices.Backward(list) {
+		number, ok := o.number()
+		t, precision := w.parse(o.When())
+		if !ok || precision == "" || o.Quantity.unit() != list[0].unitOrNone() {
+			continue
+		}
+		points = append(points, point{At: t, Value: number, Label: o.Value()})
+		low, high = o.bounds()
+	}
+	if len(points) < 3 {
+		return nil
+	}
+	return newChart(points, low, high)
+}
+
+func (o observation) unitOrNone() string {
+	if o.Quantity == nil {
+		return ""
+	}
+	return o.Quantity.unit()
+}
+
+// trimZeros writes a number with at most so many digits after the point.
+func trimZeros(f float64, digits int) string {
+	s := strconv.FormatFloat(f, 'f', digits, 64)
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	return s
+}
+
+// A point is a value in time, with the text to show for it.
+type point struct {
+	At    time.Time
+	Value float64
+	Label string
+}

@@ -1,0 +1,142 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"mypatients/smart"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+// A frame is what the layout around every page needs. View is the page's own.
+type frame struct {
+	Brand    Brand
+	Page     string
+	Path     string
+	Request  string // id, shown on error pages
+	CSRF     string
+	Account  string // the name of the login; empty when nobody is signed in
+	Person   string // the name of the person in the role
+	Role     smart.Role
+	Roles    bool // there are others to change to
+	Flash    *flash
+	Problems problems
+	View     any
+}
+
+// Problem gives the code of what is wrong with a field, or "".
+func (f frame) Problem(field string) string { return f.Problems[field] }
+
+// Pages holds a parsed template per page, by name.
+type pages map[string]*template.Template
+
+// parsePages parses every template, so that a mistake stops the program and not
+// a person. A page "x" is the two blocks "x:title" and "x:content".
+func parsePages(version string, w words) (pages, error) {
+	all, err := template.New("").Funcs(template.FuncMap{
+		"static":   func(file string) string { return "/static/" + file + "?v=" + version },
+		"day":      w.day,
+		"time":     w.time,
+		"lastDay":  w.lastDay,
+		"date":     w.date,
+		"input":    w.input,
+		"age":      w.age,
+		"ago":      w.ago,
+		"initials": initials,
+		"first":    first,
+		"groups":   groups,
+		"dict":     dict,
+	}).Option("missingkey=error").ParseFS(templateFiles, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	set := pages{}
+	for _, t := range all.Templates() {
+		name, ok := strings.CutSuffix(t.Name(), ":content")
+		if !ok {
+			continue
+		}
+		title := all.Lookup(name + ":title")
+		if title == nil {
+			return nil, fmt.Errorf("web: page %s has no title", name)
+		}
+		page, err := all.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if _, err = page.AddParseTree("title", title.Tree); err != nil {
+			return nil, err
+		}
+		if _, err = page.AddParseTree("content", t.Tree); err != nil {
+			return nil, err
+		}
+		set[name] = page
+	}
+	return set, nil
+}
+
+func (p pages) render(name string, f frame) ([]byte, error) {
+	t := p[name]
+	if t == nil {
+		return nil, fmt.Errorf("no page %q", name)
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, "layout", f); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// dict makes the argument of a template that needs several values.
+func dict(pairs ...any) (map[string]any, error) {
+	if len(pairs)%2 != 0 {
+		return nil, errors.New("dict needs names and values in turn")
+	}
+	m := make(map[string]any, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		name, ok := pairs[i].(string)
+		if !ok {
+			return nil, errors.New("dict needs names that are texts")
+		}
+		m[name] = pairs[i+1]
+	}
+	return m, nil
+}
+
+// nextQuery writes the parameter that leads back to an address.
+func nextQuery(address string) string { return url.Values{"next": {address}}.Encode() }
+
+// initials gives up to two letters for a person without a picture.
+func initials(name string) string {
+	var letters []rune
+	for _, word := range strings.Fields(name) {
+		if strings.HasSuffix(word, ".") { // Dr.
+			continue
+		}
+		r, _ := utf8.DecodeRuneInString(word)
+		letters = append(letters, r)
+	}
+	if len(letters) > 2 {
+		letters = []rune{letters[0], letters[len(letters)-1]}
+	}
+	return strings.ToUpper(string(letters))
+}
+
+// first gives the first word of a name, to speak of a child by.
+func first(name string) string {
+	for word := range strings.FieldsSeq(name) {
+		return word
+	}
+	return ""
+}
+
+// groups cuts a token where it is written with dashes, to show it in pieces.
+func groups(token string) []string { return strings.Split(token, "-") }

@@ -1,0 +1,146 @@
+package web
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"mypatients/consent"
+	"mypatients/smart"
+)
+
+// A patientsView is Patient Selection.
+type patientsView struct {
+	ByName  bool // which of the two searches is open
+	Typed   typed
+	Result  *selectionView // of a search; nil before
+	Recent  []consent.Card
+	Mine    []consent.Card
+	Waiting int // requests that nobody answered yet
+}
+
+// What a provider typed to find a patient.
+type typed struct {
+	MRN       string `json:",omitempty"`
+	Family    string `json:",omitempty"`
+	Given     string `json:",omitempty"`
+	BirthDate string `json:",omitempty"`
+}
+
+// A selectionView is the answer to a search.
+type selectionView struct {
+	Matches  []consent.Card
+	Outcomes []consent.SelectionOutcome
+}
+
+// Nothing reports that no such patient is known.
+func (s selectionView) Nothing() bool { return len(s.Matches) == 0 && len(s.Outcomes) == 0 }
+
+// selectionPage is the home of providers.
+func (s *site) selectionPage(v *visit) error {
+	return v.showPatients(patientsView{ByName: v.query("by") == "name"}, nil)
+}
+
+func (v *visit) showPatients(view patientsView, wrong problems) error {
+	cards, err := v.site.Guard.MyPatients(v.ctx, v.caller())
+	if err != nil {
+		return err
+	}
+	requests, err := v.site.Guard.MyRequests(v.ctx, v.caller())
+	if err != nil {
+		return err
+	}
+	for _, r := range requests {
+		if r.State == consent.StateWaiting {
+			view.Waiting++
+		}
+	}
+	view.Mine = cards
+	for _, id := range v.recent() {
+		if i := slices.IndexFunc(cards, func(c consent.Card) bool { return c.Patient.ID == id }); i >= 0 {
+			view.Recent = append(view.Recent, cards[i])
+		}
+	}
+	return v.show(http.StatusOK, "patients", view, wrong)
+}
+
+// selectPatient searches, and goes straight to the record of the one patient
+// that the provider may see.
+func (s *site) selectPatient(v *visit) error {
+	view := patientsView{ByName: v.form("by") == "name"}
+	wrong := problems{}
+	if view.ByName {
+		view.Typed = typed{Family: v.form("family"), Given: v.form("given"), BirthDate: v.form("birthdate")}
+		if view.Typed.Family == "" {
+			wrong["family"] = "missing"
+		}
+		if view.Typed.Given == "" {
+			wrong["given"] = "missing"
+		}
+		if date, ok := s.words.birthDate(view.Typed.BirthDate); ok {
+			view.Typed.BirthDate = date
+		} else {
+			wrong["birthdate"] = "invalid"
+		}
+	} else if view.Typed.MRN = v.form("mrn"); view.Typed.MRN == "" {
+		wrong["mrn"] = "missing"
+	}
+	if len(wrong) > 0 {
+		return v.showPatients(view, wrong)
+	}
+	found, err := s.Guard.Select(v.ctx, v.caller(), consent.Selection(view.Typed))
+	if err != nil {
+		return err
+	}
+	if len(found.Matches) == 1 && len(found.Outcomes) == 0 {
+		return v.redirect("/patients/" + found.Matches[0].Patient.ID)
+	}
+	view.Result = &selectionView{Matches: found.Matches, Outcomes: found.Outcomes}
+	v.keepSelection(view)
+	return v.showPatients(view, nil)
+}
+
+// A selection remembers what was typed for which handles, so that the request
+// form can repeat it without putting it into an address.
+type selection struct {
+	Handles []string
+	Typed   typed
+}
+
+func (v *visit) keepSelection(view patientsView) {
+	kept := selection{Typed: view.Typed}
+	for _, o := range view.Result.Outcomes {
+		if o.Handle != "" {
+			kept.Handles = append(kept.Handles, o.Handle)
+		}
+	}
+	b, err := json.Marshal(kept)
+	if err == nil {
+		v.setSession(keySelection, string(b))
+	}
+}
+
+// typedFor gives what the provider typed to get a handle.
+func (v *visit) typedFor(handle string) typed {
+	var kept selection
+	if json.Unmarshal([]byte(v.session(keySelection)), &kept) != nil || !slices.Contains(kept.Handles, handle) {
+		return typed{}
+	}
+	return kept.Typed
+}
+
+// maxRecent is how many patients the list of recent ones shows.
+const maxRecent = 5
+
+// recent lists the ids of the patients opened in this session, the last first.
+func (v *visit) recent() []string { return strings.Fields(v.session(keyRecent)) }
+
+func (v *visit) opened(patient string) {
+	if v.who.role != smart.Provider {
+		return
+	}
+	list := slices.DeleteFunc(v.recent(), func(id string) bool { return id == patient })
+	list = append([]string{patient}, list[:min(len(list), maxRecent-1)]...)
+	v.setSession(keyRecent, strings.Join(list, " "))
+}

@@ -1,0 +1,240 @@
+package web
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"mypatients/consent"
+	"mypatients/smart"
+	"mypatients/smart/idp"
+)
+
+// A signInView is the choice of where to sign in.
+type signInView struct {
+	Providers []signInChoice
+	Next      string
+	Expired   bool
+}
+
+type signInChoice struct{ ID, Name string }
+
+// A roleView is the choice of a role.
+type roleView struct {
+	Roles []smart.Role
+	Next  string
+}
+
+// A strangerView tells somebody that we do not know them, and what they can do.
+type strangerView struct{ Next string }
+
+// A ticket is a sign-in under way: the provider's ticket and where to go then.
+type ticket struct {
+	Ticket idp.Ticket
+	Next   string
+	Again  string // the app request that asked to sign in anew
+}
+
+// signIn shows the providers to sign in at; the only one is gone to at once,
+// unless there is something to say first.
+func (s *site) signIn(v *visit) error {
+	next := local(v.query("next"))
+	choice := v.query("provider")
+	if choice == "" && (len(s.Providers) > 1 || v.expired) {
+		return v.show(http.StatusOK, "signin", s.signInChoices(next, v.expired), nil)
+	}
+	provider := s.Providers[0]
+	if choice != "" {
+		provider = s.provider(choice)
+	}
+	if provider == nil {
+		return errNotHere
+	}
+	return v.begin(provider, next, "", idp.Options{})
+}
+
+func (s *site) signInChoices(next string, expired bool) signInView {
+	view := signInView{Next: next, Expired: expired}
+	for _, p := range s.Providers {
+		view.Providers = append(view.Providers, signInChoice{p.ID(), p.Name()})
+	}
+	return view
+}
+
+func (s *site) provider(id string) *idp.Provider {
+	i := slices.IndexFunc(s.Providers, func(p *idp.Provider) bool { return p.ID() == id })
+	if i < 0 {
+		return nil
+	}
+	return s.Providers[i]
+}
+
+// begin sends the browser to a provider, keeping the ticket in the session.
+func (v *visit) begin(p *idp.Provider, next, again string, o idp.Options) error {
+	location, t, err := p.BeginWith(v.ctx, o)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(ticket{t, next, again})
+	if err != nil {
+		return err
+	}
+	v.setSession(keyTicket, string(b))
+	v.touch()
+	return v.redirect(location)
+}
+
+// signedIn takes the browser back from a provider.
+func (s *site) signedIn(v *visit) error {
+	var t ticket
+	text := v.session(keyTicket)
+	v.dropSession(keyTicket)
+	if text == "" || json.Unmarshal([]byte(text), &t) != nil {
+		return &smart.Error{Code: "invalid_request", Description: "This sign-in is no longer open. Please start again."}
+	}
+	provider := s.provider(t.Ticket.Provider)
+	if provider == nil {
+		return errNotHere
+	}
+	identity, err := provider.Finish(v.ctx, t.Ticket, v.request.URL.Query())
+	if err != nil {
+		return err
+	}
+	account, err := s.Guard.SignIn(v.ctx, identity.Issuer, identity.Subject, identity.Name, identity.Email)
+	if err != nil {
+		return err
+	}
+	if old := v.session(keyAccount); old != "" && old != account.ID {
+		if err := v.endSession(); err != nil { // another person takes over the browser
+			return err
+		}
+	}
+	if err := v.startSession(); err != nil {
+		return err
+	}
+	now := s.Now()
+	signedIn := identity.AuthTime
+	if signedIn.IsZero() {
+		signedIn = now
+	}
+	v.setTime(keyBegan, now)
+	v.setTime(keySeen, now)
+	v.setTime(keySignedIn, signedIn)
+	v.setSession(keyAccount, account.ID)
+	v.setSession(keyAgain, t.Again)
+	if v.session(keyGrant) == "" {
+		v.setSession(keyGrant, rand.Text())
+	}
+	return v.arrive(roles(account), t.Next)
+}
+
+// arrive leads a person who signed in to where they wanted to go, by way of the
+// choice of a role when there is one to make.
+func (v *visit) arrive(held []smart.Role, next string) error {
+	switch {
+	case len(held) > 1 && v.session(keyRole) == "":
+		return v.redirect("/role?" + nextQuery(next))
+	case next != "":
+		return v.redirect(next)
+	case len(held) == 1:
+		return v.redirect(home(held[0]))
+	}
+	return v.redirect("/")
+}
+
+// A signedOutView says that the person is signed out, and where to finish it.
+type signedOutView struct{ Upstream string }
+
+// signOutPage asks those who come by the address instead of the button, and
+// tells those who are signed out already.
+func (s *site) signOutPage(v *visit) error {
+	if v.who != nil {
+		return v.show(http.StatusOK, "signout", nil, nil)
+	}
+	view := signedOutView{Upstream: v.session(keyUpstream)}
+	v.dropSession(keyUpstream)
+	if view.Upstream == "" {
+		v.dropSession(keyOut) // nobody comes back to be told
+	}
+	v.reply.refresh = view.Upstream
+	return v.show(http.StatusOK, "signedout", view, nil)
+}
+
+// signOut ends the session here and at the provider, which would otherwise let
+// the next person at this computer in without asking.
+func (s *site) signOut(v *visit) error {
+	upstream := ""
+	if v.who != nil {
+		var err error
+		if upstream, err = s.issuerOf(v.who.account).EndSession(v.ctx, s.Base+"/"); err != nil {
+			s.Log.Warn("the provider's sign-out is not known", "cause", cause(err))
+		}
+	}
+	if err := v.endSession(); err != nil {
+		return err
+	}
+	v.who = nil
+	v.setSession(keyOut, "yes")
+	v.touch()
+	if upstream != "" && strings.HasPrefix(upstream, s.Base+"/") {
+		return v.redirect(upstream)
+	}
+	// A form must not lead to another site, not even by a redirect; a page may.
+	v.setSession(keyUpstream, upstream)
+	return v.redirect("/signout")
+}
+
+// issuerOf gives the provider where an account signs in.
+func (s *site) issuerOf(a *consent.Account) *idp.Provider {
+	for _, p := range s.Providers {
+		if p.Issuer() == a.Issuer {
+			return p
+		}
+	}
+	return s.Providers[0]
+}
+
+// rolePage shows the roles of an account that has several.
+func (s *site) rolePage(v *visit) error {
+	held := roles(v.who.account)
+	next := local(v.query("next"))
+	if len(held) == 0 {
+		return v.show(http.StatusForbidden, "stranger", strangerView{Next: next}, nil)
+	}
+	return v.show(http.StatusOK, "role", roleView{Roles: held, Next: next}, nil)
+}
+
+func (s *site) chooseRole(v *visit) error {
+	role := smart.Role(v.form("role"))
+	held := roles(v.who.account)
+	if !slices.Contains(held, role) {
+		return v.show(http.StatusOK, "role", roleView{Roles: held, Next: local(v.form("next"))}, problems{"role": "missing"})
+	}
+	if role != v.who.role {
+		// What one role opened is not the other's: a session is of one role.
+		if err := v.changeRole(role); err != nil {
+			return err
+		}
+	}
+	next := local(v.form("next"))
+	if next == "" || next == "/" || next == "/patient" || next == "/staff" {
+		next = home(role)
+	}
+	return v.redirect(next)
+}
+
+func (v *visit) changeRole(role smart.Role) error {
+	if err := v.startSession(); err != nil {
+		return err
+	}
+	v.dropSession(keyRecent)
+	v.dropSession(keySelection)
+	v.setSession(keyRole, string(role))
+	return nil
+}
+
+// age of the proof of who the person is, for apps that set a limit.
+func (v *visit) signedInFor() time.Duration { return v.site.Now().Sub(v.time(keySignedIn)) }

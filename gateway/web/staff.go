@@ -1,0 +1,107 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"mypatients/consent"
+	"mypatients/fhir"
+)
+
+// A staffView is the home of the scheduling desk.
+type staffView struct{ MRN string }
+
+// A staffPatientView is a patient's care team as the desk edits it on a
+// caller's word.
+type staffPatientView struct {
+	Patient consent.Card
+	Team    []member
+	Query   string
+	Found   []consent.ProviderView
+	Word    consent.CallersWord
+	Chosen  string
+}
+
+func (s *site) staffPage(v *visit) error { return v.show(http.StatusOK, "staff", staffView{}, nil) }
+
+func (s *site) findPatient(v *visit) error {
+	view := staffView{MRN: v.form("mrn")}
+	if view.MRN == "" {
+		return v.show(http.StatusOK, "staff", view, problems{"mrn": "missing"})
+	}
+	card, err := s.Guard.PatientByMRN(v.ctx, v.caller(), view.MRN)
+	if kindIs(err, fhir.NotFound) {
+		return v.show(http.StatusOK, "staff", view, problems{"mrn": "unknown"})
+	}
+	if err != nil {
+		return err
+	}
+	return v.redirect("/staff/patients/" + url.PathEscape(card.MRN))
+}
+
+func (s *site) staffPatientPage(v *visit) error {
+	return v.showStaffPatient(staffPatientView{Query: v.query("q")}, nil)
+}
+
+func (v *visit) showStaffPatient(view staffPatientView, wrong problems) error {
+	card, err := v.site.Guard.PatientByMRN(v.ctx, v.caller(), v.param("mrn"))
+	if err != nil {
+		return err
+	}
+	view.Patient = *card
+	if view.Team, err = v.careTeam(card.Patient.ID); err != nil {
+		return err
+	}
+	if view.Query != "" {
+		found, err := v.site.Guard.Directory(v.ctx, v.caller(), view.Query)
+		if err != nil {
+			return err
+		}
+		view.Found = slices.DeleteFunc(found, func(p consent.ProviderView) bool {
+			return slices.ContainsFunc(view.Team, func(m member) bool { return m.Key == p.Key })
+		})
+	}
+	return v.show(http.StatusOK, "staffpatient", view, wrong)
+}
+
+// editCareTeam adds or removes a member on a caller's word, which is kept with
+// the change.
+func (s *site) editCareTeam(v *visit) error {
+	card, err := s.Guard.PatientByMRN(v.ctx, v.caller(), v.param("mrn"))
+	if err != nil {
+		return err
+	}
+	view := staffPatientView{Query: v.form("q"), Chosen: v.form("provider"),
+		Word: consent.CallersWord{Caller: v.form("caller"), Check: v.form("check"), Asked: v.form("asked")}}
+	wrong := problems{}
+	key, err := practitioner(view.Chosen)
+	if err != nil {
+		wrong["provider"] = "missing"
+	}
+	for field, value := range map[string]string{"caller": view.Word.Caller, "check": view.Word.Check, "asked": view.Word.Asked} {
+		if value == "" {
+			wrong[field] = "missing"
+		}
+	}
+	if len(wrong) > 0 {
+		return v.showStaffPatient(view, wrong)
+	}
+	said := flash{Name: v.practitionerName(key)}
+	switch v.form("action") {
+	case "add":
+		said.Code = "staff-added"
+		err = s.Guard.AddToCareTeam(v.ctx, v.caller(), card.Patient.ID, key, &view.Word)
+	case "remove":
+		said.Code = "staff-removed"
+		err = s.Guard.RemoveFromCareTeam(v.ctx, v.caller(), card.Patient.ID, key, &view.Word)
+	default:
+		wrong["provider"] = "missing"
+		return v.showStaffPatient(view, wrong)
+	}
+	if err != nil {
+		return err
+	}
+	v.flash(said)
+	return v.redirect("/staff/patients/" + url.PathEscape(card.MRN))
+}

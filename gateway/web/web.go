@@ -1,0 +1,167 @@
+// Package web is the pages: sign-in, the approval of apps, and the portals of
+// providers, families and staff. They are plain forms and links made on the
+// server; the one small script only adds comfort.
+//
+// The pages are a client of the guard like any app: a signed-in person acts
+// with a grant of the gateway's own client (consent.Portal), so a page can show
+// and do no more than that person may over FHIR. The package knows nothing of
+// stores and of tokens.
+//
+// Each group of pages has one Go file and one template file of the same name.
+// Handlers answer with a view (a small struct) or an error; every word that a
+// person reads is in the templates.
+package web
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/gin-gonic/gin"
+
+	"mypatients/consent"
+	"mypatients/smart"
+	"mypatients/smart/authserver"
+	"mypatients/smart/idp"
+)
+
+// Config is what the pages need. Everything but Brand, Zone and Log is required.
+type Config struct {
+	Guard     *consent.Guard
+	Server    *authserver.Server
+	Providers []*idp.Provider  // where people sign in; with several they choose
+	Sessions  scs.CtxStore     // keeps sessions; may judge expiry by its own clock
+	Now       func() time.Time // the clock of everything that is shown or decided here
+	Base      string           // external base URL without a trailing slash; https makes the cookie secure
+	Zone      *time.Location   // in which dates are shown and typed; nil: UTC
+	Brand     Brand
+	Log       *slog.Logger // nil: nothing is logged
+}
+
+// A Brand is how the pages present themselves.
+type Brand struct {
+	Name   string // of the product, as people call it; empty: MyPatients
+	Logo   string // a path on this server; empty: the name alone
+	Accent string // colour, #rrggbb; should reach a contrast of 4.5 on white; empty: the product's own
+}
+
+// A site is the pages with all they need.
+type site struct {
+	Config
+	sessions *scs.SessionManager
+	origin   *http.CrossOriginProtection
+	pages    pages
+	static   static
+	words    words
+	https    bool
+}
+
+var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
+
+// Mount adds the pages to a router; to an engine also the page for addresses that
+// are nowhere.
+func Mount(r gin.IRouter, c Config) error {
+	switch {
+	case c.Guard == nil, c.Server == nil, c.Sessions == nil, c.Now == nil:
+		return errors.New("web: guard, authorization server, sessions and clock are required")
+	case len(c.Providers) == 0:
+		return errors.New("web: nobody could sign in without a provider")
+	case c.Brand.Accent != "" && !colour.MatchString(c.Brand.Accent):
+		return errors.New("web: the accent is not a colour of the form #rrggbb")
+	}
+	base, err := url.Parse(c.Base)
+	if err != nil || base.Host == "" || strings.HasSuffix(c.Base, "/") {
+		return errors.New("web: the base is not an absolute URL without a trailing slash")
+	}
+	if c.Zone == nil {
+		c.Zone = time.UTC
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Brand.Name == "" {
+		c.Brand.Name = "MyPatients"
+	}
+	s := &site{Config: c, https: base.Scheme == "https", origin: http.NewCrossOriginProtection()}
+	if err := s.origin.AddTrustedOrigin(base.Scheme + "://" + base.Host); err != nil {
+		return fmt.Errorf("web: %w", err)
+	}
+	if s.static, err = newStatic(c.Brand); err != nil {
+		return err
+	}
+	s.words = words{now: c.Now, zone: c.Zone}
+	if s.pages, err = parsePages(s.static.version, s.words); err != nil {
+		return err
+	}
+	s.sessions = s.newSessions()
+	s.routes(r)
+	if engine, ok := r.(*gin.Engine); ok {
+		engine.NoRoute(s.noRoute)
+	}
+	return nil
+}
+
+// noRoute answers what is nowhere: browsers with a page, others with a line.
+func (s *site) noRoute(c *gin.Context) {
+	if c.Request.Method == http.MethodGet && strings.Contains(c.GetHeader("Accept"), "text/html") {
+		s.serve(anyone, func(*visit) error { return errNotHere })(c)
+		return
+	}
+	c.String(http.StatusNotFound, "There is nothing at this address.\n")
+}
+
+// The people that a page is for.
+var (
+	anyone    = need{}
+	known     = need{account: true}
+	providers = need{account: true, roles: []smart.Role{smart.Provider}}
+	family    = need{account: true, roles: []smart.Role{smart.Patient, smart.Proxy}}
+	staff     = need{account: true, roles: []smart.Role{smart.Staff, smart.Admin}}
+	readers   = need{account: true, roles: []smart.Role{smart.Provider, smart.Patient, smart.Proxy}}
+)
+
+// routes is every address of the pages. A form is sent to the address of the
+// page that shows it, so that reloading and signing in again lead back there.
+func (s *site) routes(r gin.IRouter) {
+	get := func(path string, n need, h handler) { r.GET(path, s.serve(n, h)) }
+	both := func(path string, n need, show, act handler) {
+		r.GET(path, s.serve(n, show))
+		r.POST(path, s.serve(n, act))
+	}
+	r.GET("/static/*file", s.static.serve)
+
+	get("/signin", anyone, s.signIn)
+	get("/signin/callback", anyone, s.signedIn)
+	both("/signout", anyone, s.signOutPage, s.signOut)
+	both("/role", known, s.rolePage, s.chooseRole)
+	both("/register", known, s.registerPage, s.register)
+	both("/authorize", anyone, s.authorizePage, s.authorize)
+
+	both("/", providers, s.selectionPage, s.selectPatient)
+	both("/requests/new", providers, s.askPage, s.ask)
+	both("/requests", providers, s.requestsPage, s.withdraw)
+	both("/invitation", providers, s.invitationPage, s.redeem)
+	both("/provider/apps", providers, s.appsPage, s.disconnect)
+	both("/patients/:id/open", providers, s.openPage, s.open)
+	get("/patients/:id", readers, s.recordPage)
+	get("/patients/:id/:tab", readers, s.recordPage)
+
+	get("/patient", family, s.familyPage)
+	both("/patient/apps", family, s.appsPage, s.disconnect)
+	both("/patient/requests/:consent", family, s.decisionPage, s.decide)
+	get("/patient/:id/access", family, s.accessPage)
+	both("/patient/:id/access/:consent", family, s.stopPage, s.stop)
+	both("/patient/:id/care-team", family, s.careTeamPage, s.addMember)
+	both("/patient/:id/care-team/:member", family, s.memberPage, s.removeMember)
+	both("/patient/:id/invitations", family, s.invitationsPage, s.invite)
+	get("/patient/:id/activity", family, s.activityPage)
+
+	both("/staff", staff, s.staffPage, s.findPatient)
+	both("/staff/patients/:mrn", staff, s.staffPatientPage, s.editCareTeam)
+}
