@@ -18,7 +18,6 @@ var (
 	noticeDeclined = notice{"Your request was declined", "A request for access that you made was declined.", "/requests"}
 	noticeRevoked  = notice{"An access has ended", "An access that you had been given was ended by the family.", "/requests"}
 	noticeRedeemed = notice{"An invitation was used", "An invitation that you made was used.", "/patient"}
-	noticeInvited  = notice{"You are invited to view a record", "A family has made an invitation for you. You need its token and the MRN, which they will give you.", "/invitation"}
 )
 
 // notify writes a Communication to each recipient.

@@ -90,9 +90,22 @@ func (s *sighting) ownership(t fhir.Type) store.Expr {
 	}
 	var open store.Or
 	for _, k := range slices.Sorted(maps.Keys(owners)) {
-		open = append(open, store.And{store.In{Name: store.Owner, Values: owners[k]}, opened[k]})
+		open = append(open, store.And{whose(t, owners[k]), opened[k]})
 	}
 	return s.withExceptions(t, open)
+}
+
+// whose holds for what belongs to one of the patients. A Patient is opened by a
+// basis on themself alone, not on somebody they are linked to.
+func whose(t fhir.Type, patients []string) store.Expr {
+	if t != "Patient" {
+		return store.In{Name: store.Owner, Values: patients}
+	}
+	in := store.In{Name: store.ID}
+	for _, p := range patients {
+		in.Values = append(in.Values, idOf(p))
+	}
+	return in
 }
 
 // withExceptions adds what holds whatever the basis: notices are their

@@ -81,6 +81,9 @@ func (g *Guard) prepareWrite(c Caller, t fhir.Type, want smart.Permission, body 
 	if err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(slices.Collect(p.Terms().Values(termKind)), func(v []byte) bool { return string(v) == kindNotice }) {
+		return nil, fhir.Errorf(fhir.Forbidden, "Notices are written by the gateway alone.") // they are mailed
+	}
 	if p.Type != t {
 		return nil, fhir.ElementErrorf(fhir.Invalid, "resourceType", "The body is a %s, the address says %s.", p.Type, t)
 	}
