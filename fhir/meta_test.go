@@ -180,7 +180,11 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"resourceType":"Patient","name":[{"given":[null,"x"],"_given":[{"id":"a"},null]}]}`))
 	f.Add([]byte(`{"resourceType":"Parameters","parameter":[{"name":"a","resource":{"resourceType":"Patient"}}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		start := time.Now()
 		doc, err := fhir.Parse(body)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Fatalf("%d bytes took %v", len(body), took)
+		}
 		if err != nil {
 			if kind := fhir.KindOf(err); kind != fhir.Invalid && kind != fhir.Unprocessable {
 				t.Fatalf("kind %v: %v", kind, err)

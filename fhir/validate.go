@@ -104,7 +104,7 @@ func (c *check) part(p part) {
 		}
 		body = appendValue(nil, tree)
 	}
-	c.google4(body, p, shape, w.removed)
+	c.external(body, p, shape, w.removed)
 }
 
 // containedIn lists the contained resources by the reference that means them.
@@ -132,9 +132,9 @@ func (c *check) wrong(at *place, code, text string) {
 	c.issues = append(c.issues, Issue{Code: code, Text: text, Expression: at.expression(c.root)})
 }
 
-// google4 has google/fhir validate a resource. It stops at faults of parsing, so
+// external has google/fhir validate a resource. It stops at faults of parsing, so
 // a second round without the elements at fault finds the others.
-func (c *check) google4(body []byte, p part, s *shape, removed []string) {
+func (c *check) external(body []byte, p part, s *shape, removed []string) {
 	prefix := p.at.expression(c.root)
 	for round := range 2 {
 		reporter := &faults{}
@@ -143,29 +143,31 @@ func (c *check) google4(body []byte, p part, s *shape, removed []string) {
 			reporter.parse(err.Error())
 		}
 		var gone []string
+		var edits [][]any
 		for _, f := range reporter.list {
 			expression, at := c.locate(prefix, s, p.at, f)
 			if under(removed, expression) {
 				continue
 			}
 			gone = append(gone, expression)
-			issue := Issue{Code: f.code, Text: f.text, Expression: expression}
-			c.issues = append(c.issues, issue)
+			c.issues = append(c.issues, Issue{Code: f.code, Text: f.text, Expression: expression})
 			c.bad = c.bad || f.parsing
-			if f.parsing && round == 0 && len(at) > 0 {
-				p.bytes = nil
-				tree, err := Tree(body)
-				if err != nil {
-					return
-				}
-				change(tree, at, nil)
-				body = appendValue(nil, tree)
+			if len(at) > 0 {
+				edits = append(edits, at)
 			}
 		}
-		if err == nil || len(gone) == 0 {
+		if err == nil || len(edits) == 0 || round > 0 {
 			return
 		}
 		removed = append(removed, gone...)
+		tree, err := Tree(body)
+		if err != nil {
+			return
+		}
+		for _, at := range edits {
+			change(tree, at, nil)
+		}
+		body = appendValue(nil, tree)
 	}
 }
 

@@ -104,7 +104,7 @@ func record(log *slog.Logger, m *metrics) gin.HandlerFunc {
 		}
 		attrs := []slog.Attr{
 			slog.String("id", c.Writer.Header().Get(rest.RequestIDHeader)), slog.String("method", method(c.Request.Method)),
-			slog.String("route", route), slog.Int("status", status), slog.Duration("took", took), slog.Int("bytes", max(c.Writer.Size(), 0)),
+			slog.String("route", route), slog.Int("status", status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.Int("bytes", max(c.Writer.Size(), 0)),
 		}
 		if client := c.GetString(rest.LogClient); client != "" {
 			attrs = append(attrs, slog.String("client", client), slog.String("grant", c.GetString(rest.LogGrant)))

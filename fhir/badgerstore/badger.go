@@ -3,9 +3,11 @@
 //
 // Writing: the functions given to Update run one after the other, each on top of
 // what those before it wrote (so the store is serializable by construction, and
-// a function never has to run again for a conflict). Those that succeed while
-// the disk is busy form a round, which is stored and flushed as one Badger
-// transaction; then all of them are answered. See update.go.
+// no function has to run again). Those that succeed while the disk is busy form a
+// round, which is stored and flushed as one Badger transaction; then all of them
+// are answered (update.go). A round that is too large for that is stored in
+// parts, and taken back on opening should the process die between two of them
+// (commit.go). A transaction may have a million keys and 512 MB.
 //
 // Reading: a View is a snapshot that waits for nothing, not even for a commit
 // that is being flushed. Badger runs in its managed mode for this: commits are
@@ -24,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,13 +56,34 @@ const (
 	// or a record mostly does not, so scans stay within the key tables.
 	valueThreshold = 1 << 10
 
-	// A Badger transaction may be about a seventh of this: some 90,000 keys of
-	// 100 bytes, or 3,000 resources with 30 terms.
-	memTable = 32 << 20
+	// A Badger transaction holds a seventh of a table in memory: about 20,000
+	// keys, or 700 resources with 30 terms. What is larger is stored in parts.
+	memTable = 16 << 20
 
 	collectEvery = 5 * time.Minute // value log garbage
 	layoutMagic  = 0x4d01          // changes with the layout of the keys
 )
+
+// Tuning says when which way pays. Efforts are in units of fetching and judging
+// one version.
+type tuning struct {
+	owner     int // effort to judge the rows of one owner
+	little    int // effort not worth looking for something better
+	much      int // effort that is worth trying to join
+	countUpTo int // index entries counted to tell efforts
+	owners    int // from here on, walking in order and stopping early is better
+	joinUpTo  int // resources that a Ref or Back is replaced by
+	block     int // rows in a block, at most blockRows
+	keys      int // in one transaction
+	part      int // keys in one Badger transaction, if they fit
+}
+
+func defaultTuning() tuning {
+	return tuning{
+		owner: 10, little: 50, much: 500, countUpTo: 4096, owners: 1024, joinUpTo: 1000,
+		block: blockRows, keys: 1_000_000, part: math.MaxInt,
+	}
+}
 
 // A Store is an open database.
 type Store struct {
@@ -112,9 +136,7 @@ func Open(c Config) (*Store, error) {
 		db: db, now: c.Now, log: c.Logger, cache: newCache(c.CacheBytes), tune: defaultTuning(), stop: cancel,
 		turn: make(chan struct{}, 1), views: map[uint64]int{}, changed: make(chan struct{}),
 	}
-	s.last.Store(db.MaxVersion())
-	db.SetDiscardTs(s.last.Load())
-	if err := s.findNext(); err != nil {
+	if err := errors.Join(s.recover(), s.findNext()); err != nil {
 		cancel()
 		return nil, errors.Join(err, db.Close())
 	}

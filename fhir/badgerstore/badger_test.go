@@ -30,12 +30,20 @@ func openAt(t testing.TB, dir string) store.Store {
 
 // The same, with thresholds so low that all plans are made.
 func TestStoreSmall(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) store.Store {
-		s, err := badgerstore.OpenSmall(badgerstore.Config{Dir: t.TempDir(), Now: time.Now, CacheBytes: 100_000})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		return s
-	})
+	storetest.Run(t, func(t *testing.T) store.Store { return openSmallAt(t, t.TempDir()) })
+}
+
+// The same, with nearly every transaction stored in parts.
+func TestDurableSmall(t *testing.T) {
+	storetest.RunDurable(t, func(t *testing.T, place string) store.Store { return openSmallAt(t, place) })
+}
+
+func openSmallAt(t *testing.T, dir string) store.Store {
+	t.Helper()
+	s, err := badgerstore.OpenSmall(badgerstore.Config{Dir: dir, Now: time.Now, CacheBytes: 100_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
 }

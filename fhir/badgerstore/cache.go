@@ -52,7 +52,7 @@ func newCache(limit int) *cache {
 // slot names the slot that a key shares with others.
 func (c *cache) slot(key []byte) uint64 { return maphash.Bytes(c.seed, key) }
 
-// invalidate notes that a commit writes to a key. Rows of an owner are cached by
+// invalidate notes that commits from this number on write to a key. Rows of an owner are cached by
 // the stretch, so what counts is their prefix.
 func (s *Store) invalidate(key []byte, commit uint64) {
 	switch key[0] {

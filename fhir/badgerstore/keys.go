@@ -18,6 +18,7 @@ const (
 	tagTypeLog  = 't' // t type 0 number: the same entry again
 	tagRecord   = 'k' // k kind 0 key: record
 	tagExpiry   = 'x' // x time kind 0 key: nothing
+	tagCommit   = 'c' // c: what was the last commit when a large one began
 )
 
 // What Badger takes as a key, and what we take as a value: half of a value log
@@ -25,6 +26,8 @@ const (
 const (
 	maxKey   = 65000
 	maxValue = 128 << 20
+
+	maxTransaction = 512 << 20 // memory of one transaction
 )
 
 func resourceKey(b []byte, k store.Key) []byte {

@@ -12,7 +12,7 @@ import (
 type overlay struct {
 	changes btree.Map[string, change]
 	undo    []undo
-	size    int64 // as Badger counts the size of a transaction
+	size    int64 // about the memory it takes
 	before  int64 // the size when the transaction began
 }
 
@@ -63,11 +63,8 @@ func (o *overlay) get(key []byte) (change, bool) {
 	return o.changes.Get(string(key))
 }
 
-// cost is at least what Badger reckons for an entry: a large value goes to the
-// value log and counts as a pointer.
-func cost(key string, c change) int64 {
-	return int64(len(key)+min(len(c.value), valueThreshold)) + 24
-}
+// cost is about the memory that a change takes.
+func cost(key string, c change) int64 { return int64(len(key)+len(c.value)) + 150 }
 
 // A layer walks the changes inside a span, forwards or backwards.
 type layer struct {

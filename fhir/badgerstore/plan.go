@@ -34,22 +34,6 @@ type piece struct {
 	test func([]byte) bool // of the value; nil: all
 }
 
-// Tuning says when which driver pays. Efforts are in units of fetching and
-// judging one version.
-type tuning struct {
-	owner     int // effort to judge the rows of one owner
-	little    int // effort not worth looking for something better
-	much      int // effort that is worth trying to join
-	countUpTo int // index entries counted to tell efforts
-	owners    int // from here on, walking in order and stopping early is better
-	joinUpTo  int // resources that a Ref or Back is replaced by
-	block     int // rows in a block, at most blockRows
-}
-
-func defaultTuning() tuning {
-	return tuning{owner: 10, little: 50, much: 500, countUpTo: 4096, owners: 1024, joinUpTo: 1000, block: blockRows}
-}
-
 // plan finds the driver that promises the least work.
 func (q *query) plan() (driver, error) {
 	tune := q.store.tune

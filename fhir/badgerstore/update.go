@@ -3,17 +3,16 @@ package badgerstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime/debug"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"mypatients/fhir/store"
 )
 
-// slow is how long a commit may take before the log tells of it.
-const slow = 2 * time.Second
+const (
+	slow      = 2 * time.Second // the log tells of a commit that takes longer
+	fullRound = 50_000          // keys of a round that nobody joins any more
+)
 
 // A round gathers functions whose writes are committed together. Whoever began
 // it commits it, after those who were already waiting have had their turn.
@@ -62,31 +61,23 @@ func (s *Store) join(ctx context.Context, fn func(store.Writer) error) (r *round
 		return nil, false, ctx.Err()
 	}
 	defer func() { <-s.turn }()
-	for {
-		if s.stuck != nil {
-			return nil, false, s.stuck
-		}
-		r := s.open()
-		r.reader.ctx = ctx
-		next := r.next
-		wrote, err := s.run(r, fn)
-		switch {
-		case err == nil && !s.fits(r.reader.over.changes.Len(), r.reader.over.size):
-			r.reader.over.rollback()
-			r.next = next
-			if r.joined == 0 {
-				return nil, false, store.ErrTooBig
-			}
-			s.commit(r) // and once more, with all the room
-			continue
-		case r.joined == 0 && (err != nil || !wrote):
-			return nil, false, err
-		}
-		if err == nil {
-			r.joined++
-		}
-		return r, r.joined == 1 && err == nil, err
+	if s.stuck != nil {
+		return nil, false, s.stuck
 	}
+	r = s.open()
+	if r.reader.over.changes.Len() > fullRound {
+		s.commit(r)
+		r = s.open()
+	}
+	r.reader.ctx = ctx
+	wrote, err := s.run(r, fn)
+	if r.joined == 0 && (err != nil || !wrote) {
+		return nil, false, err
+	}
+	if err == nil {
+		r.joined++
+	}
+	return r, r.joined == 1 && err == nil, err
 }
 
 // open gives the round that can be joined.
@@ -119,16 +110,12 @@ func (s *Store) run(r *round, fn func(store.Writer) error) (wrote bool, err erro
 			err = errors.New("badgerstore: a transaction function panicked")
 		}
 	}()
-	err = fn(writer{r.reader, r})
+	w := writer{r.reader, r}
+	if err = fn(w); err == nil {
+		err = w.room() // should fn have passed over that error
+	}
 	good = err == nil
 	return len(over.undo) > 0, err
-}
-
-// fits tells whether so many keys, of this size together, can be one Badger
-// transaction.
-func (s *Store) fits(keys int, size int64) bool {
-	const slack = 1 << 10 // for the mark that Badger adds
-	return int64(keys) < s.db.MaxBatchCount()-slack && size < s.db.MaxBatchSize()-slack
 }
 
 // commit stores a round and answers all who joined it, unless that was done. The
@@ -145,37 +132,6 @@ func (s *Store) commit(r *round) {
 		s.log.Warn("a commit was slow", "seconds", took.Seconds(), "keys", r.reader.over.changes.Len())
 	}
 	close(r.done)
-}
-
-func (s *Store) write(r *round) error {
-	commit := s.last.Load() + 1
-	txn := s.db.NewTransactionAt(commit-1, true)
-	defer txn.Discard()
-	var err error
-	r.reader.over.changes.Scan(func(key string, c change) bool {
-		k := []byte(key)
-		s.invalidate(k, commit)
-		if c.removed {
-			err = txn.Delete(k)
-		} else {
-			err = txn.SetEntry(badger.NewEntry(k, c.value).WithMeta(c.meta))
-		}
-		return err == nil
-	})
-	if err != nil { // nothing has left this process
-		return fmt.Errorf("badgerstore: gathering a commit: %w", err)
-	}
-	if err := txn.CommitAt(commit, nil); err != nil {
-		// What is on disk is not known, and a later commit could make half of it
-		// visible. Opening again sorts it out.
-		s.stuck = fmt.Errorf("badgerstore: writing has stopped after a failed commit: %w", store.ErrUnavailable)
-		s.log.Error("a commit failed; nothing will be written until restart", "error", err)
-		return fmt.Errorf("badgerstore: commit failed: %w", store.ErrUnavailable)
-	}
-	logged := r.next != s.next
-	s.next = r.next
-	s.publish(commit, logged)
-	return nil
 }
 
 // Sweep implements store.Store.

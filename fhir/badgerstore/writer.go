@@ -55,10 +55,10 @@ func (w writer) PutResource(v *store.Version) error {
 
 // room ends a transaction that has grown too big before it takes all memory.
 func (w writer) room() error {
-	if w.store.fits(len(w.over.undo), w.over.size-w.over.before) {
-		return nil
+	if len(w.over.undo) > w.store.tune.keys || w.over.size-w.over.before > maxTransaction {
+		return store.ErrTooBig
 	}
-	return store.ErrTooBig
+	return nil
 }
 
 // check refuses what the layout of the keys cannot tell apart or hold.

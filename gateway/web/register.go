@@ -41,7 +41,7 @@ func (s *site) register(v *visit) error {
 			wrong[field] = "missing"
 		}
 	}
-	if view.NPI != "" && !goodNPI(view.NPI) {
+	if view.NPI != "" && !consent.ValidNPI(view.NPI) {
 		wrong["npi"] = "invalid"
 	}
 	if len(wrong) > 0 {
@@ -95,25 +95,4 @@ func splitName(name string) (given, family string) {
 	}
 	last := len(words) - 1
 	return strings.Join(words[:last], " "), words[last]
-}
-
-// goodNPI checks a National Provider Identifier: ten digits, the last of which
-// is the Luhn check digit over the others behind 80840
-// (https://www.cms.gov/Regulations-and-Guidance/Administrative-Simplification/NationalProvIdentStand/Downloads/NPIcheckdigit.pdf).
-func goodNPI(npi string) bool {
-	if len(npi) != 10 {
-		return false
-	}
-	sum := 24 // of 80840
-	for i := range len(npi) {
-		d := int(npi[i]) - '0'
-		if d < 0 || d > 9 {
-			return false
-		}
-		if i%2 == 0 {
-			d *= 2
-		}
-		sum += d/10 + d%10
-	}
-	return sum%10 == 0
 }

@@ -182,7 +182,7 @@ func (v *visit) identify() error {
 		return nil
 	}
 	account, err := v.site.Guard.Account(v.ctx, id)
-	if fhir.KindOf(err) == fhir.NotFound && err != nil {
+	if kindIs(err, fhir.NotFound) {
 		return v.endSession()
 	}
 	if err != nil {
@@ -197,7 +197,7 @@ func (v *visit) identify() error {
 		return nil
 	}
 	identity, err := v.site.Guard.Identity(v.ctx, account, role)
-	if err != nil && fhir.KindOf(err) == fhir.Forbidden {
+	if kindIs(err, fhir.Forbidden) {
 		v.dropSession(keyRole)
 		return nil
 	}

@@ -92,7 +92,7 @@ func TestInvitation(t *testing.T) {
 	grace, _ := w.as("grace", "/patient")
 	form := grace.get("/patient/mateo/invitations").shows(200, "None yet")
 	made := form.submit("Make an invitation", "span", "6").shows(200, "Your invitation is ready", "MRN 1001", "only this once")
-	token := regexp.MustCompile(`[0-9A-Z]{4}(-[0-9A-Z]{1,6})+`).FindString(made.body)
+	token := regexp.MustCompile(`[0-9A-Z]{5}(-[0-9A-Z]{5})+`).FindString(made.body)
 	if token == "" {
 		t.Fatalf("no token on the page:\n%s", made.text())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -99,7 +100,7 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	w.oauth, err = authserver.New(t.Context(), authserver.Config{
-		Store: st, Now: now, Issuer: w.base, Key: key, LoginURL: func(id string) string { return w.base + "/authorize?request=" + id },
+		Store: st, Now: now, Issuer: w.base, Key: key, LoginURL: func(id string) string { return w.base + "/authorize?request=" + id }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

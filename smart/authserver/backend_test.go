@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -308,12 +309,22 @@ func TestJWKSURL(t *testing.T) {
 
 // Nothing inside the network is fetched in production (SSRF).
 func TestJWKSURLStaysOutside(t *testing.T) {
-	var hits atomic.Int32
-	inside := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		hits.Add(1)
-		rw.Write(publicKeys())
-	}))
-	t.Cleanup(inside.Close)
+	inside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { inside.Close() })
+	var calls atomic.Int32
+	go func() {
+		for {
+			c, err := inside.Accept()
+			if err != nil {
+				return
+			}
+			calls.Add(1)
+			c.Close()
+		}
+	}()
 	w := newWorld(t, func(c *authserver.Config) { c.AllowLoopbackJWKS = false })
 	bad := smart.Client{ID: "ssrf", AuthMethod: smart.AuthPrivateKeyJWT, GrantTypes: []string{"client_credentials"}, Scope: "system/*.rs"}
 	for _, uri := range []string{"http://127.0.0.1:1/jwks", "http://app.example/jwks", "file:///etc/passwd", "gopher://x/", "https://user@app.example/jwks", "https://app.example/jwks#f"} {
@@ -322,11 +333,14 @@ func TestJWKSURLStaysOutside(t *testing.T) {
 			t.Errorf("%s was registered", uri)
 		}
 	}
-	bad.JWKSURI = inside.URL
-	w.put(bad)
-	want(t, w.backendToken(w.assertion("ssrf"), "system/*.rs"), 401, "invalid_client")
-	if hits.Load() != 0 {
-		t.Error("a loopback address was fetched")
+	_, port, _ := net.SplitHostPort(inside.Addr().String())
+	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]"} {
+		bad.JWKSURI = "https://" + host + ":" + port
+		w.put(bad)
+		want(t, w.backendToken(w.assertion("ssrf"), "system/*.rs"), 401, "invalid_client")
+	}
+	if calls.Load() != 0 {
+		t.Error("an address inside was called")
 	}
 }
 

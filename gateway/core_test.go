@@ -1,0 +1,78 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"mypatients/config"
+	"mypatients/smart"
+)
+
+func productionConfig(t *testing.T) *config.Config {
+	t.Helper()
+	path := production(t)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse(path, text, func(name string) (string, bool) { v, ok := secrets[name]; return v, ok })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestConfiguredLoginsAreAdministrators(t *testing.T) {
+	c := productionConfig(t)
+	k, err := openCore(t.Context(), c, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = k.Close() }()
+	for range 2 { // every start does it
+		if err := k.appointAdmins(t.Context(), c.Admins); err != nil {
+			t.Fatal(err)
+		}
+	}
+	identity := func(issuer, subject string) (smart.Identity, error) {
+		account, err := k.guard.SignIn(t.Context(), issuer, subject, "Somebody", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.guard.Identity(t.Context(), account, smart.Admin)
+	}
+	id, err := identity(c.Admins[0].Issuer, c.Admins[0].Subject)
+	if err != nil || !strings.HasPrefix(id.FHIRUser, "Practitioner/admin-") || len(id.Persons) != 1 {
+		t.Errorf("got %+v %v", id, err)
+	}
+	if id, err := identity(c.Admins[0].Issuer, "somebody-else"); err == nil {
+		t.Errorf("a stranger is administrator: %+v", id)
+	}
+	if id, err := identity("https://elsewhere.example.org", c.Admins[0].Subject); err == nil {
+		t.Errorf("the same subject of another issuer is administrator: %+v", id)
+	}
+}
+
+func TestDataKeepsItsBaseURL(t *testing.T) {
+	c := productionConfig(t)
+	for _, base := range []string{c.BaseURL, c.BaseURL, "https://other.example.org"} {
+		changed := *c
+		changed.BaseURL = base
+		k, err := openCore(t.Context(), &changed, time.Now, slog.New(slog.DiscardHandler))
+		if (err == nil) != (base == c.BaseURL) {
+			t.Errorf("%s: got %v", base, err)
+		}
+		if err != nil {
+			if !strings.Contains(err.Error(), "was made for "+c.BaseURL) {
+				t.Errorf("got %q, want a sentence with the address it was made for", err)
+			}
+			continue
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"mypatients/consent"
+	"mypatients/fhir"
+	"mypatients/smart"
+	"mypatients/smart/authserver"
+)
+
+// RenderSamples renders every page, once with all there is to show, every text
+// of which is the given one, and once with nothing. It fails for a page without
+// a sample.
+func RenderSamples(text string) (map[string]string, error) {
+	now := time.Date(2026, 3, 10, 15, 0, 0, 0, time.UTC)
+	w := words{now: func() time.Time { return now }, zone: time.UTC}
+	files, err := newStatic(Brand{})
+	if err != nil {
+		return nil, err
+	}
+	set, err := parsePages(files.version, w)
+	if err != nil {
+		return nil, err
+	}
+	samples := samplesOf(text, now, w)
+	out := map[string]string{}
+	for name := range set {
+		views, ok := samples[name]
+		if !ok {
+			return nil, fmt.Errorf("no sample of page %s", name)
+		}
+		for i, view := range views {
+			for _, role := range []smart.Role{"", smart.Provider, smart.Proxy, smart.Staff} {
+				f := frame{Brand: Brand{Name: "Name"}, Page: name, Path: "/", Request: "r", CSRF: "token", Role: role, View: view}
+				if i == 0 {
+					f.Account, f.Person, f.Roles, f.Request = text, text, true, text
+					f.Flash = &flash{Code: "approved", Name: text, Until: now}
+					f.Problems = everyProblem()
+				}
+				html, err := set.render(name, f)
+				if err != nil {
+					return nil, fmt.Errorf("%s %d: %w", name, i, err)
+				}
+				out[fmt.Sprintf("%s %d %s", name, i, role)] = string(html)
+			}
+		}
+	}
+	return out, nil
+}
+
+func everyProblem() problems {
+	all := problems{}
+	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role"} {
+		all[field] = "missing"
+	}
+	return all
+}
+
+// samplesOf gives the views of each page: the fullest first, an empty one last.
+func samplesOf(text string, now time.Time, w words) map[string][]any {
+	key := fhir.Key{Type: "Practitioner", ID: "p1"}
+	card := consent.Card{Patient: fhir.Key{Type: "Patient", ID: "1"}, Name: text, MRN: text, BirthDate: "2018-02-03", Gender: text,
+		Bases: []consent.Basis{{Code: consent.BasisPCP}, {Code: consent.BasisCode(text)}}, Until: now}
+	provider := consent.ProviderView{Key: key, Name: text, Specialty: text, Organization: text, NPI: text}
+	request := consent.RequestView{ID: "c1", Version: 1, State: consent.StateWaiting, Asked: now, Until: now, AnswerBy: now, Reason: text, Provider: provider, Patient: card}
+	answered := request
+	answered.State, answered.Classes = consent.StateApproved, []fhir.Type{"Condition", "Basic"}
+	who := about{Patient: card}
+	entry := consent.AccessEntry{Group: consent.BasisConsent, Provider: provider, Until: now, ConsentID: "c1", Version: 1}
+	onTeam := consent.AccessEntry{Group: consent.BasisCareTeam, Provider: provider, Member: key}
+	scopes := []scopeView{{Text: text, Kind: "resource", Type: text, Read: true, Write: true, Only: text}, {Text: text, Kind: "other"}, {Kind: "offline"}, {Kind: "openid"}}
+	ticked := boxes(nil, func(string) bool { return true })
+	found := typed{MRN: text, Family: text, Given: text, BirthDate: "2018-02-03"}
+	record := sampleRecord(text, w)
+	printed := *record
+	printed.Print = true
+	bare := &recordView{Report: &consent.AccessReport{}, Tab: "summary", Tabs: w.tabs("summary", "")}
+	hidden := *bare
+	hidden.Hidden = true
+
+	records := []any{record}
+	for _, tab := range []string{"results", "growth", "medications", "immunizations", "visits", "notes", "care-team"} {
+		full, empty := *record, *bare
+		full.Tab, empty.Tab = tab, tab
+		records = append(records, &full, &empty)
+	}
+	return map[string][]any{
+		"signin":    {signInView{Providers: []signInChoice{{text, text}, {"b", "B"}}, Next: text, Expired: true}, signInView{}},
+		"signout":   {nil},
+		"signedout": {signedOutView{Upstream: "https://idp.example/out"}, signedOutView{}},
+		"role":      {roleView{Roles: []smart.Role{smart.Provider, smart.Patient, smart.Proxy, smart.Staff, smart.Admin}, Next: text}},
+		"stranger":  {strangerView{Next: text}, strangerView{}},
+		"authorize": {
+			authorizeView{App: text, Site: text, Request: text, Scopes: scopes, Offline: true, Choose: true, Patients: []consent.Card{card}, Patient: "1", Search: &Selection{MRN: text}},
+			authorizeView{App: "A", Fixed: &card}, authorizeView{App: "A", Choose: true, Nobody: true, Search: &Selection{MRN: "1"}}},
+		"patients": {
+			patientsView{ByName: true, Typed: found, Recent: []consent.Card{card}, Mine: []consent.Card{card}, Waiting: 2, Result: &selectionView{Matches: []consent.Card{card},
+				Outcomes: []consent.SelectionOutcome{{Code: consent.NotAuthorized, Handle: text}, {Code: consent.RequestPending}, {Code: consent.NoPortalAccount}}}},
+			patientsView{Typed: found, Result: &selectionView{}}, patientsView{}},
+		"ask":        {askView{Patient: text, Typed: found, Provider: Provider{text}, Span: "date", Date: text, Parts: ticked, Reason: text}, askView{Whole: true, Parts: ticked}},
+		"requests":   {requestsView{Waiting: []consent.RequestView{request}, Answered: []consent.RequestView{answered, {State: text}}}, requestsView{}},
+		"invitation": {invitationView{Token: text, MRN: text}, invitationView{}},
+		"register": {registerView{Registration: consent.Registration{Given: text, Family: text, NPI: text, Email: text, Specialty: text, Organization: text}, Next: text},
+			registerView{}},
+		"record":   append(records, &hidden),
+		"print":    {&printed, &recordView{Report: &consent.AccessReport{}}},
+		"open":     {openView{Patient: record.Patient, Apps: []smart.Client{{ID: text, Name: text}, {ID: "x"}}}, openView{}},
+		"family":   {familyView{Requests: []consent.RequestView{request, answered}, Patients: []consent.Card{card}}, familyView{Self: true, Patients: []consent.Card{{}}}, familyView{}},
+		"decision": {decisionView{Request: request, Boxes: ticked, Span: "date", Date: text, Less: true}, decisionView{Request: answered, Parts: []string{"problems", "other"}, Self: true}},
+		"access":   {accessView{about: who, Groups: grouped([]consent.AccessEntry{entry, onTeam})}, accessView{}},
+		"stop":     {stopView{about: who, Entry: entry}, stopView{}},
+		"careteam": {careTeamView{about: who, Team: []consent.AccessEntry{onTeam}, Query: text, Found: []consent.ProviderView{provider}}, careTeamView{Query: text}, careTeamView{}},
+		"member":   {memberView{about: who, Entry: onTeam}, memberView{}},
+		"invite": {inviteView{about: who, List: []consent.InvitationView{{ID: "i", State: "open", Issued: now, Expires: now, For: text, UsedBy: provider}, {State: text}}, Email: text, Parts: ticked, Span: "date", Date: text},
+			inviteView{Parts: ticked}},
+		"invited": {invitedView{about: who, Invited: consent.Invited{Token: text, MRN: text, Expires: now}, Link: "http://127.0.0.1/invitation"}, invitedView{Link: "/"}},
+		"activity": {activityView{about: who, People: []string{text}, Who: text, More: true, Days: w.lookDays([]consent.Look{
+			{When: now, Person: text, Organization: text, What: text, Action: text, Why: []consent.BasisCode{consent.BasisCode(text)}, Client: text}, {When: now.AddDate(0, 0, -1), Outcome: "not-found"}})},
+			activityView{}},
+		"apps":         {appsView{Apps: []appView{{GrantView: authserver.GrantView{ID: text, Created: now, LastUsed: now}, Name: text, Scopes: scopes, Patient: &card}, {}}}, appsView{}},
+		"staff":        {staffView{MRN: text}, staffView{}},
+		"staffpatient": {staffPatientView{Patient: card, Team: []member{{Key: key, Name: text, Role: text}, {}}, Query: text, Found: []consent.ProviderView{provider}, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}}, staffPatientView{}},
+		"error":        {errorView{Code: "app", Text: text, Home: "/"}, errorView{}},
+	}
+}
+
+// sampleRecord is a record with something in every chapter.
+func sampleRecord(text string, w words) *recordView {
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		panic(err)
+	}
+	said := codeable{Text: text}
+	var list []observation
+	for day := 4; day > 0; day-- {
+		var o observation
+		body := fmt.Sprintf(`{"status":"final","code":{"text":%s},"effectiveDateTime":"2026-01-0%d","valueQuantity":{"value":%d,"unit":%s},"referenceRange":[{"low":{"value":2},"high":{"value":3}}],"note":[{"text":%s}]}`,
+			quoted, day, day, quoted, quoted)
+		if err := json.Unmarshal([]byte(body), &o); err != nil {
+			panic(err)
+		}
+		list = append(list, o)
+	}
+	one := list[0]
+	one.Code.Text = "once " + text
+	results := w.seriesOf(append(list, one))
+	r := &recordView{
+		Patient: patientView{ID: "1", Name: text, BirthDate: "2018-02-03", Gender: text, MRN: text}, Tab: "summary", Tabs: w.tabs("summary", "2018-02-03"), Launches: true,
+		Report: &consent.AccessReport{Permitted: true, Bases: []consent.Basis{{Code: consent.BasisConsent, Until: w.now()}}, Limits: []string{"x"}},
+		Older:  "after=x", Results: results, Growth: results, Vitals: results,
+		Conditions: []condition{{Code: said, Onset: text}}, Past: []condition{{Code: said, Onset: "2020"}},
+		Medicines: []medicine{{Name: said, Authored: text}}, Stopped: []medicine{{Reference: reference{Display: text}}},
+		Shots:  []shot{{Vaccine: said, When: text, Lot: text}, {Vaccine: said, Text: text, Status: "not-done"}},
+		Visits: []encounter{{Type: []codeable{said}, Reason: []codeable{said}, Provider: reference{Display: text}}},
+		Notes:  []note{{Title: text, Date: text, Author: text, Text: text}, {}}, Team: []member{{Name: text, Role: text}, {}},
+	}
+	r.Allergies = []allergy{{Code: said, Criticality: "high"}}
+	return r
+}
+
+// The parts of the package that tables test.
+
+func Age(now time.Time, birth string) string {
+	s := words{func() time.Time { return now }, now.Location()}.age(birth)
+	return fmt.Sprintf("%d %s", s.N, s.Unit)
+}
+
+func MonthsOn(now time.Time, months int) string {
+	w := words{func() time.Time { return now }, now.Location()}
+	return w.lastDay(w.monthsOn(months))
+}
+
+func Ago(now, t time.Time) string {
+	s := words{func() time.Time { return now }, now.Location()}.ago(t)
+	return fmt.Sprintf("%d %s %t", s.N, s.Unit, s.Past)
+}
+
+func Date(s string) string { return words{time.Now, time.UTC}.date(s) }
+
+func TypesOf(codes ...string) []fhir.Type { return typesOf(codes) }
+
+func PartsOf(types ...fhir.Type) []string { return partsOf(types) }
+
+func NiceStep(f float64) float64 { return niceStep(f) }
+
+func Value(body string) (value, flag, reference string, err error) {
+	var o observation
+	err = json.Unmarshal([]byte(body), &o)
+	return o.Value(), o.Flag(), o.Reference(), err
+}
