@@ -3,6 +3,8 @@ package consent
 import (
 	"context"
 	"reflect"
+	"slices"
+	"strings"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -178,27 +180,64 @@ func (g *Guard) correct(ctx context.Context, c Caller, id string, ifMatch *int64
 	return r, nil
 }
 
-// checkDirective holds what a Consent that a family writes themselves must be: a
-// privacy consent of theirs, by them, that is neither a request nor an
-// invitation. What a system loads was checked where it came from.
-func (g *Guard) checkDirective(tx *engine.Tx, c Caller, n node) error {
-	if c.Identity.Role == smart.System {
-		return nil
-	}
+// checkDirective holds what a directive must be, that is a Consent that is
+// neither a request nor an invitation. A family writes what they themselves
+// decide about providers. What limits a guardian (a court order) is written by an
+// administrator or a system, and is not theirs to change.
+func (g *Guard) checkDirective(c Caller, tx *engine.Tx, n node) error {
 	if g.rules.kindOf(n) != "" {
 		return refuse("Consent.category", "Requests and invitations are made by their operations.")
+	}
+	actors, _ := g.rules.actorsOf(n.obj("provision"), nil, nil)
+	family := slices.ContainsFunc(actors, func(a string) bool {
+		return strings.HasPrefix(a, "RelatedPerson/") || strings.HasPrefix(a, "Patient/")
+	})
+	switch {
+	case c.Identity.Role == smart.System:
+		return nil
+	case c.Identity.Role == smart.Admin:
+		if !family || n.obj("provision").str("type") != "deny" {
+			return refuse("Consent.provision", "An administrator records what limits a guardian, nothing else.")
+		}
+		return nil
+	case family:
+		return fhir.Errorf(fhir.Forbidden, "What limits a guardian is recorded by the hospital.")
 	}
 	performer, err := g.authority(tx, c, relativeTo(g.base, n.ref("patient")))
 	if err != nil {
 		return err
+	}
+	if len(n.list("performer")) == 0 {
+		return refuse("Consent.performer", "Name the person who gives the consent.")
 	}
 	for _, p := range n.list("performer") {
 		if relativeTo(g.base, p.str("reference")) != performer {
 			return refuse("Consent.performer", "A consent is given by the person who writes it.")
 		}
 	}
-	if len(n.list("performer")) == 0 {
-		return refuse("Consent.performer", "Name the person who gives the consent.")
-	}
 	return nil
+}
+
+// checkOldDirective is checkDirective on what a write replaces or deletes.
+func (g *Guard) checkOldDirective(c Caller, tx *engine.Tx, key fhir.Key) error {
+	r, err := tx.Read(key, engine.Everything)
+	switch fhir.KindOf(err) {
+	case fhir.NotFound, fhir.Gone:
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n, err := decode(r)
+	if err != nil {
+		return err
+	}
+	if g.rules.kindOf(n) != "" {
+		return nil // the state machine speaks
+	}
+	n = without(n, "performer") // whoever gave it: those with authority may end it
+	if performer, err := g.authority(tx, c, relativeTo(g.base, n.ref("patient"))); err == nil {
+		n["performer"] = []any{reference(performer)}
+	}
+	return g.checkDirective(c, tx, n)
 }

@@ -2,6 +2,7 @@ package consent
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,7 +57,7 @@ func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, e
 		return nil, err
 	}
 	d.until = earliest(p.until, now, nextMidnight(now, g.zone))
-	d.asker = &asker{actors: p.actors, known: map[string]bool{}, purpose: "TREAT", now: now, zone: g.zone, base: g.base}
+	d.asker = &asker{actors: p.actors, family: p.is(smart.Proxy) || p.is(smart.Patient), known: map[string]bool{}, purpose: "TREAT", now: now, zone: g.zone, base: g.base}
 	switch p.identity.Role {
 	case smart.System:
 		d.add(Basis{Code: BasisSystem}, everything)
@@ -74,7 +75,7 @@ func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, e
 	if err != nil {
 		return nil, err
 	}
-	if err := g.addConsents(tx, p, d); err != nil {
+	if err := g.addConsents(tx, p, d, g.policy.band(node(tree).str("birthDate"), now, g.zone)); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -250,7 +251,7 @@ func (g *Guard) openNested(team *store.Version, now time.Time) (refs []string, u
 
 // addConsents reads the patient's active consents: those that permit the caller
 // by name become bases; all of them are kept for their denials.
-func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision) error {
+func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, band ageBand) error {
 	found, err := findAll(tx, "Consent", store.And{ownedBy(d.patient), search.TokenTerm("status", "", "active")})
 	if err != nil {
 		return err
@@ -274,12 +275,20 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision) error {
 		if g.rules.kindOf(n) == kindInvitation {
 			code = BasisInvitation
 		}
-		if permitsSome(d.asker, n) {
+		if !(band == bandAdult && byGuardian(n)) && permitsSome(d.asker, n) {
 			end := readPeriod(n.obj("provision").obj("period"), g.zone).end
 			d.add(Basis{Code: code, Source: v.Key.String(), Until: end}, func(t fhir.Type) store.Expr { return d.asker.read(n, t).permit })
 		}
 	}
 	return nil
+}
+
+// byGuardian reports whether a consent was given by a guardian: such a grant ends
+// when the patient is of age.
+func byGuardian(consent node) bool {
+	return slices.ContainsFunc(consent.list("performer"), func(p node) bool {
+		return strings.Contains(p.str("reference"), "RelatedPerson/")
+	})
 }
 
 // permitsSome reports whether a consent permits the asker anything by name: of

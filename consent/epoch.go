@@ -21,9 +21,9 @@ const recordEpoch = "epoch"
 // anyEpoch counts all such writes; lists of patients carry it.
 const anyEpoch = "*"
 
-// OnWrite is called by the engine for every version written, inside its
+// onWrite is called by the engine for every version written, inside its
 // transaction: it holds the state machine and moves the epochs.
-func (r *Rules) OnWrite(tx *engine.Tx, before, after *store.Version) error {
+func (r *Rules) onWrite(tx *engine.Tx, before, after *store.Version) error {
 	if after.Type == "Consent" {
 		if err := r.checkConsent(before, after); err != nil {
 			return err

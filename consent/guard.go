@@ -16,8 +16,7 @@ import (
 
 // Config is what a Guard needs; everything but Launch is required.
 type Config struct {
-	Engine    *engine.Engine
-	Rules     *Rules // the same that the engine was made with
+	Rules     *Rules // whose engine was made
 	Now       func() time.Time
 	Key       []byte // 32 bytes: hashes tokens, seals handles and page links
 	MRNSystem string // the identifier system of medical record numbers
@@ -56,8 +55,8 @@ const (
 // New makes a guard; Close it to end its goroutine.
 func New(c Config) (*Guard, error) {
 	switch {
-	case c.Engine == nil || c.Rules == nil || c.Now == nil:
-		return nil, errors.New("consent: Engine, Rules and Now are required")
+	case c.Rules == nil || c.Rules.engine == nil || c.Now == nil:
+		return nil, errors.New("consent: Rules, with their engine, and Now are required")
 	case len(c.Key) != 32:
 		return nil, errors.New("consent: Key must have 32 bytes")
 	case c.MRNSystem == "" || c.Policy.AdultAge == 0:
@@ -72,9 +71,9 @@ func New(c Config) (*Guard, error) {
 		return nil, err
 	}
 	return &Guard{
-		engine: c.Engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
+		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, launch: c.Launch,
-		auditor: startAuditor(c.Engine), persons: newCache[*person](maxPersons),
+		auditor: startAuditor(c.Rules.engine), persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
 	}, nil
 }

@@ -81,17 +81,17 @@ const (
 	termDenies = "_denies" // of a Consent: each actor of each deny in it; "*" for everyone
 )
 
-// Terms gives the index terms that decisions need beside those of search; the
+// terms gives the index terms that decisions need beside those of search; the
 // engine adds them to every version it writes. found holds the terms of search.
-func (r *Rules) Terms(t fhir.Type, tree map[string]any, found []store.Term) []store.Term {
+func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []store.Term {
 	n := node(tree)
 	lvl, sens := labelsOf(n)
-	var terms []store.Term
+	var added []store.Term
 	if lvl != levelN {
-		terms = append(terms, store.Term{Name: termLevel, Value: lvl.digit()})
+		added = append(added, store.Term{Name: termLevel, Value: lvl.digit()})
 	}
 	for _, s := range sens {
-		terms = append(terms, store.Term{Name: termSens, Value: s})
+		added = append(added, store.Term{Name: termSens, Value: s})
 	}
 	owners := 0
 	for _, f := range found {
@@ -100,28 +100,28 @@ func (r *Rules) Terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 		}
 	}
 	if owners > 1 {
-		terms = append(terms, store.Term{Name: termShared, Value: "1"})
+		added = append(added, store.Term{Name: termShared, Value: "1"})
 	}
 	switch t {
 	case "Consent":
 		if kind := r.kindOf(n); kind != "" {
-			terms = append(terms, store.Term{Name: termKind, Value: kind})
+			added = append(added, store.Term{Name: termKind, Value: kind})
 		}
 		all, denied := r.actorsOf(n.obj("provision"), nil, nil)
 		for _, actor := range all {
-			terms = append(terms, store.Term{Name: termActors, Value: actor})
+			added = append(added, store.Term{Name: termActors, Value: actor})
 		}
 		for _, actor := range denied {
-			terms = append(terms, store.Term{Name: termDenies, Value: actor})
+			added = append(added, store.Term{Name: termDenies, Value: actor})
 		}
 	case "Communication":
 		for _, c := range n.list("category") {
 			if c.hasCoding(r.kindSystem(), kindNotice) {
-				terms = append(terms, store.Term{Name: termKind, Value: kindNotice})
+				added = append(added, store.Term{Name: termKind, Value: kindNotice})
 			}
 		}
 	}
-	return terms
+	return added
 }
 
 // labelsOf gives the confidentiality that meta.security amounts to, and the

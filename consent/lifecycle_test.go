@@ -423,6 +423,57 @@ func TestOptOutOverridesThePCP(t *testing.T) {
 	w.mayNot("adams", r.Key.String())
 	_, _, err = w.guard.Create(t.Context(), w.as("helen"), "Consent", []byte(deny("")))
 	wantKind(t, err, fhir.Forbidden)
+	if _, _, err := w.guard.Create(t.Context(), w.as("grace"), "Consent", []byte(deny(""))); err != nil {
+		t.Fatal(err)
+	}
+	w.mayNot("chen", "Patient/mateo") // for everyone, but the family themselves
+	w.may("grace", "Patient/mateo")
+	w.may("luis", "Patient/mateo")
+}
+
+func TestCourtOrder(t *testing.T) {
+	w := newWorld(t)
+	order := `{"resourceType":"Consent","id":"order","status":"active","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/mateo"},"performer":[{"reference":"RelatedPerson/grace-mateo"}],"policy":[{"uri":"http://example.org/court-order"}],"provision":{"type":"deny","actor":[{"role":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]},"reference":{"reference":"RelatedPerson/luis-mateo"}}]}}`
+	_, _, err := w.guard.Create(t.Context(), w.as("grace"), "Consent", []byte(order))
+	wantKind(t, err, fhir.Forbidden) // one guardian cannot lock the other out
+	admin := w.as("baker")
+	admin.Identity.Role = smart.Admin
+	r, _, err := w.guard.Create(t.Context(), admin, "Consent", []byte(order))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mayNot("luis", "Patient/mateo", r.Key.String())
+	w.may("grace", "Patient/mateo", r.Key.String())
+	request := w.ask("okafor", "1001", consent.AccessRequest{})
+	if got := w.notices("RelatedPerson/luis-mateo"); len(got) != 0 {
+		t.Errorf("notices to the barred guardian: %v", got)
+	}
+	_, err = w.guard.Approve(t.Context(), w.as("luis"), request.ID, consent.Narrowing{}, nil)
+	wantKind(t, err, fhir.NotFound)
+	wantKind(t, w.guard.Delete(t.Context(), w.as("luis"), r.Key, nil), fhir.NotFound)
+	wantKind(t, w.guard.Delete(t.Context(), w.as("grace"), r.Key, nil), fhir.Forbidden)
+	if err := w.guard.Delete(t.Context(), admin, r.Key, nil); err != nil {
+		t.Error(err)
+	}
+	w.may("luis", "Patient/mateo")
+}
+
+func TestGuardiansGrantsEndAtMajority(t *testing.T) {
+	w := newWorld(t)
+	until := w.clock.Now().AddDate(10, 0, 0)
+	byGuardian := w.ask("okafor", "1003", consent.AccessRequest{Narrowing: consent.Narrowing{Until: until}})
+	if _, err := w.guard.Approve(t.Context(), w.as("helen"), byGuardian.ID, consent.Narrowing{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	byTeen := w.ask("other", "1003", consent.AccessRequest{Narrowing: consent.Narrowing{Until: until}})
+	if _, err := w.guard.Approve(t.Context(), w.as("ava"), byTeen.ID, consent.Narrowing{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.set(time.Date(2028, 9, 8, 23, 59, 59, 0, w.zone))
+	w.may("okafor", "Patient/ava")
+	w.clock.pass(time.Second)
+	w.mayNot("okafor", "Patient/ava")
+	w.may("other", "Patient/ava")
 }
 
 func TestAuditIsReadableByTheFamily(t *testing.T) {

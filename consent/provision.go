@@ -17,6 +17,7 @@ const maxDepth = 8
 type asker struct {
 	actors  map[string]bool // "Practitioner/1" and all they are
 	known   map[string]bool // the actors that consents name and that exist
+	family  bool            // the patient or a guardian: a deny that names nobody is not about them
 	purpose string          // a code of v3-ActReason
 	now     time.Time
 	zone    *time.Location
@@ -59,11 +60,11 @@ func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 	p = inherit(p, in, permits)
 	asPermit, asDeny, named := a.context(p)
 	named = named || in.named
-	strict, loose := store.None(), store.None()
+	strict, loose := store.None(), store.None() // what matches for sure, and what may match
 	if asPermit {
 		strict = a.data(p, t, true)
 	}
-	if asDeny {
+	if asDeny && (named || !a.family) {
 		loose = a.data(p, t, false)
 	}
 	var same, other []verdict

@@ -1,21 +1,41 @@
 package consent
 
-import "time"
+import (
+	"time"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+)
 
 // Rules are what holds on every way into the store, whoever writes: the index
-// terms that decisions rest on ([Rules.Terms]), the state machine of requests
-// and invitations, and the policy epochs (both [Rules.OnWrite]). The engine is
-// made with them; a [Guard] stands on the same engine.
+// terms that decisions rest on, the state machine of requests and invitations,
+// and the policy epochs. [Rules.Engine] makes the engine with them; a [Guard]
+// stands on that engine and no other.
 //
 // What this gateway defines has canonical addresses under its own base URL.
 type Rules struct {
-	base string
-	zone *time.Location
+	base   string
+	zone   *time.Location
+	engine *engine.Engine
 }
 
 // NewRules takes the external base URL of the gateway, without a trailing slash,
 // and the site's time zone.
-func NewRules(base string, zone *time.Location) *Rules { return &Rules{base, zone} }
+func NewRules(base string, zone *time.Location) *Rules { return &Rules{base: base, zone: zone} }
+
+// Engine makes the engine that these rules hold in; Base, OnWrite and Derive of
+// its configuration are theirs.
+func (r *Rules) Engine(c engine.Config) (*engine.Engine, error) {
+	c.Base, c.OnWrite, c.Derive = r.base+"/fhir", r.onWrite, r.terms
+	e, err := engine.New(c)
+	r.engine = e
+	return e, err
+}
+
+// NoticeCategory is the category of the Communications that are mailed.
+func (r *Rules) NoticeCategory() fhir.Coding {
+	return fhir.Coding{System: r.kindSystem(), Code: kindNotice}
+}
 
 // The kinds of resources that carry the workflow; the first two are Consents,
 // the third Communications.
@@ -27,8 +47,6 @@ const (
 
 func (r *Rules) kindSystem() string    { return r.base + "/fhir/CodeSystem/workflow" }
 func (r *Rules) outcomeSystem() string { return r.base + "/fhir/CodeSystem/selection-outcome" }
-func (r *Rules) basisSystem() string   { return r.base + "/fhir/CodeSystem/access-basis" }
-func (r *Rules) limitSystem() string   { return r.base + "/fhir/CodeSystem/access-limit" }
 func (r *Rules) policyURI() string     { return r.base + "/fhir/policy/access-grant" }
 func (r *Rules) extension(name string) string {
 	return r.base + "/fhir/StructureDefinition/" + name

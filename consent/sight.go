@@ -116,6 +116,11 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 	switch t {
 	case "Consent":
 		all = append(all, store.Not{Expr: store.In{Name: termDenies, Values: s.selves()}})
+	case "Provenance": // who asked for what is between them and the family
+		if s.person.is(smart.Provider) {
+			target := search.ReferenceTerm("target", fhir.Key{Type: "Consent", ID: "x"})
+			all = append(all, store.Not{Expr: store.Prefix{Name: target.Name, Prefix: "Consent/"}})
+		}
 	case "Communication":
 		mine := referenceIn("recipient", s.selves())
 		if s.person.is(smart.Provider) {
@@ -128,7 +133,10 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 // deniedByAnOwner holds for resources of which some owner's consents deny the
 // caller anything at all: for a resource of several patients that is enough.
 func (s *sighting) deniedByAnOwner() store.Expr {
-	actors := []string{"*"}
+	actors := []string{}
+	if s.person.is(smart.Provider) {
+		actors = append(actors, "*")
+	}
 	for a := range s.person.actors {
 		actors = append(actors, a)
 	}

@@ -76,11 +76,11 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	rules := consent.NewRules(base, zone)
-	w.eng, err = engine.New(engine.Config{Store: st, Registry: reg, Now: w.clock.Now, Base: base + "/fhir", OnWrite: rules.OnWrite, Derive: rules.Terms})
+	w.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.guard, err = consent.New(consent.Config{Engine: w.eng, Rules: rules, Now: w.clock.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: mrnSystem, Policy: consent.DefaultPolicy()})
+	w.guard, err = consent.New(consent.Config{Rules: rules, Now: w.clock.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: mrnSystem, Policy: consent.DefaultPolicy()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func (g *Guard) Create(ctx context.Context, c Caller, t fhir.Type, body []byte) 
 			return err
 		}
 		if t == "Consent" {
-			if err := g.checkDirective(tx, c, node(p.Tree)); err != nil {
+			if err := g.checkDirective(c, tx, node(p.Tree)); err != nil {
 				return err
 			}
 		}
@@ -103,7 +103,7 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 		return err
 	}
 	if t == "Consent" && s.person.is(smart.Admin) {
-		return nil // mistakes only: see checkDirective and correct
+		return nil // see checkDirective and correct
 	}
 	open, err := store.Eval(tx.Reader(), &store.Version{Key: store.Key{Type: string(t)}, Terms: terms}, s.sight(t))
 	if err != nil {
@@ -168,7 +168,10 @@ func (g *Guard) Update(ctx context.Context, c Caller, key fhir.Key, body []byte,
 			return err
 		}
 		if key.Type == "Consent" {
-			if err := g.checkDirective(tx, c, node(p.Tree)); err != nil {
+			if err := g.checkOldDirective(c, tx, key); err != nil {
+				return err
+			}
+			if err := g.checkDirective(c, tx, node(p.Tree)); err != nil {
 				return err
 			}
 		}
@@ -223,6 +226,11 @@ func (g *Guard) Delete(ctx context.Context, c Caller, key fhir.Key, ifMatch *int
 		}
 		if err := g.allowBefore(tx, c, key, smart.MayDelete); err != nil {
 			return err
+		}
+		if key.Type == "Consent" {
+			if err := g.checkOldDirective(c, tx, key); err != nil {
+				return err
+			}
 		}
 		r, err := tx.Delete(key, ifMatch)
 		if err != nil || r == nil {

@@ -47,9 +47,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		return nil, err
 	}
 	k.rules = consent.NewRules(c.BaseURL, c.Zone())
-	k.engine, err = engine.New(engine.Config{
-		Store: k.store, Registry: registry, Now: now, Base: c.BaseURL + "/fhir", OnWrite: k.rules.OnWrite,
-	})
+	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry, Now: now})
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +64,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		return nil, err
 	}
 	k.guard, err = consent.New(consent.Config{
-		Engine: k.engine, Rules: k.rules, Now: now, Key: c.KeyBytes(), MRNSystem: c.MRNSystem, Policy: policy(c.Policy),
+		Rules: k.rules, Now: now, Key: c.KeyBytes(), MRNSystem: c.MRNSystem, Policy: policy(c.Policy),
 		Launch: func(ctx context.Context, l smart.Launch) (string, error) {
 			handle, _, err := k.server.Launch(ctx, l)
 			return handle, err

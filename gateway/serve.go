@@ -11,7 +11,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"mypatients/config"
-	"mypatients/fhir"
 	"mypatients/gateway/notify"
 	"mypatients/gateway/oauth"
 	"mypatients/gateway/rest"
@@ -89,7 +88,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	mountStyle(r, c.Brand)
 
 	worker, err := notify.New(notify.Config{
-		Engine: p.core.engine, Store: p.core.store, Now: now, Logger: log, Category: fhir.Coding{System: c.BaseURL + "/fhir/CodeSystem/workflow", Code: "notice"},
+		Engine: p.core.engine, Store: p.core.store, Now: now, Logger: log, Category: p.core.rules.NoticeCategory(),
 		SMTP: notify.SMTP{Host: c.SMTP.Host, Port: c.SMTP.Port, TLS: c.SMTP.TLS,
 			Username: c.SMTP.Username, Password: c.SMTP.Password.Reveal(), From: c.SMTP.From},
 	})

@@ -30,17 +30,17 @@ func openAt(t testing.TB, dir string) store.Store {
 
 // The same, with thresholds so low that all plans are made.
 func TestStoreSmall(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) store.Store { return openSmallAt(t, t.TempDir()) })
+	storetest.Run(t, func(t *testing.T) store.Store { return openSmallAt(t, t.TempDir(), 20) })
 }
 
 // The same, with nearly every transaction stored in parts.
 func TestDurableSmall(t *testing.T) {
-	storetest.RunDurable(t, func(t *testing.T, place string) store.Store { return openSmallAt(t, place) })
+	storetest.RunDurable(t, func(t *testing.T, place string) store.Store { return openSmallAt(t, place, 3) })
 }
 
-func openSmallAt(t *testing.T, dir string) store.Store {
+func openSmallAt(t *testing.T, dir string, part int) store.Store {
 	t.Helper()
-	s, err := badgerstore.OpenSmall(badgerstore.Config{Dir: dir, Now: time.Now, CacheBytes: 100_000})
+	s, err := badgerstore.OpenSmall(badgerstore.Config{Dir: dir, Now: time.Now, CacheBytes: 100_000}, part)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,4 +2,12 @@
 // file for each: https://hl7.org/fhir/R4/http.html. It has no notion of a user:
 // what a caller may see comes in as a [Sight], a condition that becomes part of
 // every plan, and who may write is settled before it is called.
+//
+// # Differences from the specification
+//
+// A version that was deleted keeps the search terms of the one before it, so
+// that Gone is only said to those who might have read it. An old version is shown
+// only to those who may see it and the newest. Includes beyond 1000 resources
+// for a page are refused instead of cut. Bundle.total is there when it costs
+// nothing or is asked for.
 package engine

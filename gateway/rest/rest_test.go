@@ -45,9 +45,9 @@ func newWorld(t *testing.T) *world {
 	registry, err := search.R4()
 	must(t, err)
 	rules := consent.NewRules(site, time.UTC)
-	e, err := engine.New(engine.Config{Store: s, Registry: registry, Now: now, Base: base, OnWrite: rules.OnWrite})
+	e, err := rules.Engine(engine.Config{Store: s, Registry: registry, Now: now})
 	must(t, err)
-	guard, err := consent.New(consent.Config{Engine: e, Rules: rules, Now: now, Key: make([]byte, 32), MRNSystem: "urn:mrn", Policy: consent.DefaultPolicy()})
+	guard, err := consent.New(consent.Config{Rules: rules, Now: now, Key: make([]byte, 32), MRNSystem: "urn:mrn", Policy: consent.DefaultPolicy()})
 	must(t, err)
 	t.Cleanup(func() { _ = guard.Close() })
 	for _, body := range records {

@@ -86,11 +86,11 @@ func newWorld(t *testing.T) *world {
 	}
 	key := []byte(strings.Repeat("k", 32))
 	rules := consent.NewRules(w.base, zone)
-	w.eng, err = engine.New(engine.Config{Store: st, Registry: reg, Now: now, Base: w.base + "/fhir", OnWrite: rules.OnWrite, Derive: rules.Terms})
+	w.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.guard, err = consent.New(consent.Config{Engine: w.eng, Rules: rules, Now: now, Key: key, MRNSystem: mrnSystem, Policy: consent.DefaultPolicy()})
+	w.guard, err = consent.New(consent.Config{Rules: rules, Now: now, Key: key, MRNSystem: mrnSystem, Policy: consent.DefaultPolicy()})
 	if err != nil {
 		t.Fatal(err)
 	}
