@@ -43,6 +43,10 @@ func (a *asker) read(consent node, t fhir.Type) verdict {
 	if root == nil {
 		return verdict{store.None(), store.None()}
 	}
+	if root["type"] == nil && consent.obj("policyRule").hasCoding(systemActCode, "OPTOUT") {
+		root = without(root)
+		root["type"] = "deny"
+	}
 	v := a.judge(root, frame{}, t, 1)
 	if len(consent.list("modifierExtension")) > 0 {
 		v.permit = store.None()
@@ -55,6 +59,9 @@ func (a *asker) read(consent node, t fhir.Type) verdict {
 func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 	if depth > maxDepth {
 		return verdict{store.None(), store.All()}
+	}
+	if p["type"] == nil {
+		return a.judgeUntyped(p, in, t, depth)
 	}
 	permits := p.str("type") == "permit"
 	p = inherit(p, in, permits)
@@ -81,6 +88,23 @@ func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 		return permitVerdict(strict, loose, named, same, other)
 	}
 	return denyVerdict(strict, loose, same, other)
+}
+
+// judgeUntyped walks a provision that has no type, as R4 has it for the root: it
+// has no opinion of its own, and those in it hold where it matches.
+func (a *asker) judgeUntyped(p node, in frame, t fhir.Type, depth int) verdict {
+	asPermit, asDeny, named := a.context(p)
+	permit, deny := store.Or{}, store.Or{}
+	for _, child := range p.list("provision") {
+		v := a.judge(child, frame{named: named || in.named}, t, depth+1)
+		if asPermit {
+			permit = append(permit, store.And{a.data(without(p, "securityLabel"), t, true), v.permit})
+		}
+		if asDeny {
+			deny = append(deny, store.And{a.data(p, t, false), v.deny})
+		}
+	}
+	return verdict{store.And{permit, store.Not{Expr: deny}}, deny}
 }
 
 // permitVerdict: what the node and its extensions permit, less its exceptions.

@@ -21,6 +21,7 @@ func loadCommand(ctx context.Context, env environment, args []string) error {
 	if set.NArg() == 0 {
 		return failf("gateway load -config FILE PATH…", "load needs a file or a folder")
 	}
+	limitLoadMemory(env.lookup)
 	k, err := openCore(ctx, c, env.now, newLog(env.stderr, c.Log))
 	if err != nil {
 		return err

@@ -8,6 +8,18 @@ import (
 	"strings"
 )
 
+// loadMemory is what the garbage collector gives an import, in bytes. With the
+// files that the store maps, the process then stays under a gigabyte.
+const loadMemory = 600 << 20
+
+// limitLoadMemory keeps an import small on a large machine, unless GOMEMLIMIT
+// says.
+func limitLoadMemory(lookup func(string) (string, bool)) {
+	if _, set := lookup("GOMEMLIMIT"); !set {
+		debug.SetMemoryLimit(min(loadMemory, debug.SetMemoryLimit(-1)))
+	}
+}
+
 // limitMemory tells the garbage collector how much memory there is: three
 // quarters of the machine's or the container's, unless GOMEMLIMIT says.
 func limitMemory(lookup func(string) (string, bool)) {
