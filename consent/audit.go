@@ -18,9 +18,9 @@ import (
 	"mypatients/smart"
 )
 
-// The audit log is append-only. The entries of one commit round are written as
-// one record (kind "audit", key: time and a random part), and for each patient
-// concerned a pointer (kind "audit-of", newest first). AuditEvents are rendered
+// The audit log is append-only. The entries of one commit round are written
+// together, a few to a record (kind "audit", key: time and a random part), with a
+// pointer for each patient concerned (kind "audit-of", newest first). AuditEvents are rendered
 // from it when they are read.
 const (
 	recordAudit   = "audit"
@@ -118,15 +118,40 @@ func auditKey(t time.Time) string {
 	return fmt.Sprintf("%016x%s", t.UnixNano(), hex.EncodeToString(r[:]))
 }
 
+// auditSize is about how large the records of the log are, in bytes: small enough
+// that the embedded engine keeps them beside their keys, so that a round costs
+// one flush to disk and not two.
+const auditSize = 900
+
 // writeAudit adds a round of entries inside a transaction.
 func writeAudit(w store.Writer, entries []*auditEntry) error {
-	if len(entries) == 0 {
-		return nil
+	for first := 0; first < len(entries); {
+		value := []byte("[")
+		next := first
+		for ; next < len(entries) && (next == first || len(value) < auditSize); next++ {
+			row, err := json.Marshal(entries[next])
+			if err != nil {
+				return err
+			}
+			if next > first {
+				if len(value)+len(row) > auditSize {
+					break
+				}
+				value = append(value, ',')
+			}
+			value = append(value, row...)
+		}
+		if err := writeAuditRecord(w, entries[first:next], append(value, ']')); err != nil {
+			return err
+		}
+		first = next
 	}
-	value, err := json.Marshal(entries)
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// writeAuditRecord writes some entries as one record, and a pointer to it for
+// each patient concerned.
+func writeAuditRecord(w store.Writer, entries []*auditEntry, value []byte) error {
 	at := entries[0].When
 	key := auditKey(at)
 	if err := w.PutRecord(&store.Record{Kind: recordAudit, Key: key, Value: value}); err != nil {
