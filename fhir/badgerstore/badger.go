@@ -33,7 +33,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
+	badgeroptions "github.com/dgraph-io/badger/v4/options"
 
 	"mypatients/fhir/store"
 )
@@ -56,15 +56,11 @@ const (
 	// or a record mostly does not, so scans stay within the key tables.
 	valueThreshold = 1 << 10
 
-	// A Badger transaction holds a seventh of a table in memory: about 20,000
-	// keys, or 700 resources with 30 terms. What is larger is stored in parts.
-	memTable = 16 << 20
-
 	collectEvery = 5 * time.Minute // value log garbage
 	layoutMagic  = 0x4d01          // changes with the layout of the keys
 )
 
-// Tuning says when which way pays. Efforts are in units of fetching and judging
+// A tuning says when which way pays. Efforts are in units of fetching and judging
 // one version.
 type tuning struct {
 	owner     int // effort to judge the rows of one owner
@@ -76,12 +72,18 @@ type tuning struct {
 	block     int // rows in a block, at most blockRows
 	keys      int // in one transaction
 	part      int // keys in one Badger transaction, if they fit
+	logFile   int // bytes in a file of the value log; a value must be smaller
+
+	// Bytes in a table in memory. A Badger transaction may have a seventh of that:
+	// of 16 MB about 20,000 keys, or 700 resources with 30 terms. What is larger is
+	// stored in parts.
+	memTable int64
 }
 
 func defaultTuning() tuning {
 	return tuning{
 		owner: 10, little: 50, much: 500, countUpTo: 4096, owners: 1024, joinUpTo: 1000,
-		block: blockRows, keys: 1_000_000, part: math.MaxInt,
+		block: blockRows, keys: 1_000_000, part: math.MaxInt, logFile: 64 << 20, memTable: 16 << 20,
 	}
 }
 
@@ -113,7 +115,9 @@ var _ store.Store = (*Store)(nil)
 
 // Open opens the database in a folder. It returns store.ErrInUse, wrapped, when
 // another process has it open.
-func Open(c Config) (*Store, error) {
+func Open(c Config) (*Store, error) { return open(c, defaultTuning()) }
+
+func open(c Config, tune tuning) (*Store, error) {
 	if c.Dir == "" || c.Now == nil {
 		return nil, errors.New("badgerstore: Dir and Now are required")
 	}
@@ -123,7 +127,7 @@ func Open(c Config) (*Store, error) {
 	if c.CacheBytes == 0 {
 		c.CacheBytes = defaultCache
 	}
-	db, err := badger.OpenManaged(tuned(c))
+	db, err := badger.OpenManaged(options(c, tune))
 	if err != nil {
 		// Badger has no error value for this.
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
@@ -133,10 +137,10 @@ func Open(c Config) (*Store, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{
-		db: db, now: c.Now, log: c.Logger, cache: newCache(c.CacheBytes), tune: defaultTuning(), stop: cancel,
+		db: db, now: c.Now, log: c.Logger, cache: newCache(c.CacheBytes), tune: tune, stop: cancel,
 		turn: make(chan struct{}, 1), views: map[uint64]int{}, changed: make(chan struct{}),
 	}
-	if err := errors.Join(s.recover(), s.findNext()); err != nil {
+	if err := errors.Join(s.mend(), s.findNext()); err != nil {
 		cancel()
 		return nil, errors.Join(err, db.Close())
 	}
@@ -144,18 +148,18 @@ func Open(c Config) (*Store, error) {
 	return s, nil
 }
 
-func tuned(c Config) badger.Options {
+func options(c Config, tune tuning) badger.Options {
 	o := badger.DefaultOptions(c.Dir)
 	o.SyncWrites = true       // an acknowledged write is on disk
 	o.DetectConflicts = false // there is one writer
 	o.ValueThreshold = valueThreshold
-	o.ValueLogFileSize = 256 << 20
-	o.MemTableSize = memTable
+	o.ValueLogFileSize = int64(tune.logFile) // all of the last one is read on opening
+	o.MemTableSize = tune.memTable
 	o.NumMemtables = 2
 	o.BlockCacheSize = 16 << 20
 	o.NumCompactors = 2
-	o.Compression = options.Snappy
-	o.MetricsEnabled = false // Badger's are global
+	o.Compression = badgeroptions.Snappy // costs nothing that can be measured
+	o.MetricsEnabled = false             // Badger's are global
 	o.ExternalMagicVersion = layoutMagic
 	o.Logger = badgerLog{c.Logger}
 	return o
@@ -269,15 +273,24 @@ func (s *Store) collect(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for ctx.Err() == nil {
-			if err := s.db.RunValueLogGC(0.5); err != nil {
-				if !errors.Is(err, badger.ErrNoRewrite) {
-					s.log.Warn("freeing space in the value log failed", "error", err)
-				}
-				break
-			}
+		if err := s.free(ctx); err != nil {
+			s.log.Warn("freeing space in the value log failed", "error", err)
 		}
 	}
+}
+
+// free rewrites files of the value log that are mostly garbage.
+func (s *Store) free(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := s.db.RunValueLogGC(0.5)
+		if errors.Is(err, badger.ErrNoRewrite) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // badgerLog passes on what Badger says of its workings, most of it as debug.

@@ -138,7 +138,7 @@ func (b *block) find(name []byte, hint int) int {
 			return i
 		}
 	}
-	b.columns = append(b.columns, column{name: string(name)})
+	b.columns = append(b.columns, column{string(name), make([]cell, 0, 32)})
 	return len(b.columns) - 1
 }
 
@@ -153,24 +153,28 @@ func (b *block) column(name string) []cell {
 
 func (b *block) value(c cell) []byte { return b.arena[c.start:c.end:c.end] }
 
-// sortValue gives the value that a row is sorted by, nil if it has none.
-func (b *block) sortValue(row int, s store.Sort) []byte {
-	if s.Name == store.ID {
-		return []byte(b.ids[row])
-	}
-	cells := b.column(s.Name)
-	if s.Descending {
-		row++ // the cell before the first one of the next row
-	}
-	i := sort.Search(len(cells), func(i int) bool { return int(cells[i].row) >= row })
-	if s.Descending {
-		i--
-		row--
-	}
-	if i < 0 || i >= len(cells) || int(cells[i].row) != row {
+// sortValues gives the values that the rows are sorted by, nil where a row has
+// none: those of row i begin at i times the number of sorts.
+func (b *block) sortValues(sorts []store.Sort) [][]byte {
+	n := len(sorts)
+	if n == 0 {
 		return nil
 	}
-	return b.value(cells[i])
+	values := make([][]byte, len(b.ids)*n)
+	for i, s := range sorts {
+		if s.Name == store.ID {
+			for row, id := range b.ids {
+				values[row*n+i] = []byte(id)
+			}
+			continue
+		}
+		for _, c := range b.column(s.Name) {
+			if v := &values[int(c.row)*n+i]; *v == nil || s.Descending {
+				*v = b.value(c)
+			}
+		}
+	}
+	return values
 }
 
 // size is about what the block takes in memory.

@@ -78,7 +78,7 @@ func (c *cache) get(key []byte, slot, snapshot uint64) (any, bool) {
 		return nil, false
 	}
 	written := c.slots[slot%uint64(len(c.slots))].Load()
-	if written > snapshot {
+	if written > e.snapshot || written > snapshot {
 		return nil, false
 	}
 	e.unlink()

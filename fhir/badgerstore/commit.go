@@ -113,9 +113,9 @@ func (s *Store) write(r *round) error {
 	return nil
 }
 
-// recover finds the newest commit. If its last part is missing, it writes the
+// mend finds the newest commit. If its last part is missing, it writes the
 // state before it on top of what there is; dying while at it does no harm.
-func (s *Store) recover() error {
+func (s *Store) mend() error {
 	newest := s.db.MaxVersion()
 	before, err := s.torn(newest)
 	if err != nil {

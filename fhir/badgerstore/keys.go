@@ -21,12 +21,8 @@ const (
 	tagCommit   = 'c' // c: what was the last commit when a large one began
 )
 
-// What Badger takes as a key, and what we take as a value: half of a value log
-// file.
 const (
-	maxKey   = 65000
-	maxValue = 128 << 20
-
+	maxKey         = 65000     // what Badger takes
 	maxTransaction = 512 << 20 // memory of one transaction
 )
 

@@ -48,6 +48,9 @@ func (q *query) plan() (driver, error) {
 		return best, nil
 	}
 	parts := flatten(nil, q.expr)
+	if d, ok := q.only(parts); ok && best.by == byType {
+		return d, nil
+	}
 	found, n, exact, err := q.bestIndex(parts, min(effort, tune.countUpTo))
 	if err != nil {
 		return driver{}, err
@@ -68,6 +71,29 @@ func (q *query) plan() (driver, error) {
 		return best, nil
 	}
 	return q.inOrder(found), nil
+}
+
+// only gives the one stretch of the index that can be walked in the order asked
+// for, if nothing else could be better.
+func (q *query) only(parts []store.Expr) (d driver, ok bool) {
+	if len(q.sorts) > 0 {
+		return driver{}, false
+	}
+	for _, part := range parts {
+		switch part.(type) {
+		case store.Ref, store.Back:
+			return driver{}, false
+		}
+		pieces, has := q.pieces(part)
+		if !has {
+			continue
+		}
+		if d.pieces != nil || len(pieces) != 1 || pieces[0].head != 0 {
+			return driver{}, false
+		}
+		d = driver{by: byIndex, pieces: pieces}
+	}
+	return d, d.pieces != nil
 }
 
 // inOrder gives a driver that yields rows in the order asked for, so that a page
@@ -100,6 +126,9 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, ex
 	for upTo := min(64, limit); ; upTo = min(upTo*8, limit) {
 		n = upTo
 		for _, d := range drivers {
+			if exact && n <= q.store.tune.little/5 {
+				break // another look costs more
+			}
 			c, err := q.countEntries(d.pieces, n)
 			if err != nil {
 				return driver{}, 0, false, err
@@ -125,9 +154,9 @@ func (q *query) countEntries(pieces []piece, limit int) (n int, err error) {
 			if n++; n >= limit {
 				return n, nil
 			}
-		}
-		if err := q.step(); err != nil {
-			return 0, err
+			if err := q.step(); err != nil {
+				return 0, err
+			}
 		}
 	}
 	return n, nil

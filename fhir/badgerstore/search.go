@@ -355,6 +355,7 @@ func (q *query) eachInBlock(b *block, count int, visit func(found) bool) (n int,
 		}
 		return -1
 	})
+	values := b.sortValues(q.sorts)
 	for from := first; from < len(b.ids); from += step {
 		to := min(from+step, len(b.ids))
 		hits, err := q.test.rows(q.searcher, b, between(from, to))
@@ -365,13 +366,8 @@ func (q *query) eachInBlock(b *block, count int, visit func(found) bool) (n int,
 			if !hits.has(row) {
 				continue
 			}
-			f := found{id: b.ids[row]}
-			if len(q.sorts) > 0 {
-				f.values = make([][]byte, len(q.sorts))
-				for i, s := range q.sorts {
-					f.values[i] = b.sortValue(row, s)
-				}
-			}
+			sorts := len(q.sorts)
+			f := found{id: b.ids[row], values: values[row*sorts : row*sorts+sorts : row*sorts+sorts]}
 			n++
 			if !visit(f) || q.limit > 0 && len(q.sorts) == 0 && count+n >= q.limit {
 				return n, nil

@@ -66,7 +66,9 @@ func (s *Store) join(ctx context.Context, fn func(store.Writer) error) (r *round
 	}
 	r = s.open()
 	if r.reader.over.changes.Len() > fullRound {
-		s.commit(r)
+		if s.commit(r); s.stuck != nil {
+			return nil, false, s.stuck
+		}
 		r = s.open()
 	}
 	r.reader.ctx = ctx

@@ -27,7 +27,7 @@ func (w writer) put(key, value []byte, meta byte) {
 func (w writer) remove(key []byte) { w.over.set(key, change{removed: true}) }
 
 func (w writer) PutResource(v *store.Version) error {
-	if err := check(v); err != nil {
+	if err := w.check(v); err != nil {
 		return err
 	}
 	old, err := w.newest(v.Key, false)
@@ -62,7 +62,7 @@ func (w writer) room() error {
 }
 
 // check refuses what the layout of the keys cannot tell apart or hold.
-func check(v *store.Version) error {
+func (w writer) check(v *store.Version) error {
 	if v.Type == "" || v.ID == "" {
 		return errors.New("badgerstore: a resource needs a type and an id")
 	}
@@ -74,11 +74,14 @@ func check(v *store.Version) error {
 	if room < 0 {
 		return fmt.Errorf("badgerstore: type and id are too long: %w", store.ErrTooBig)
 	}
-	if len(v.Terms)+len(v.Body) > maxValue {
+	if w.tooLarge(len(v.Terms) + len(v.Body)) {
 		return fmt.Errorf("badgerstore: a resource is too large: %w", store.ErrTooBig)
 	}
 	return checkTerms(v.Terms, room)
 }
+
+// tooLarge tells whether a value is too large for a file of the value log.
+func (w writer) tooLarge(size int) bool { return size > w.store.tune.logFile-1<<20 }
 
 func checkTerms(terms store.Terms, room int) error {
 	var lastName, lastValue []byte
@@ -172,7 +175,7 @@ func (w writer) PutRecord(r *store.Record) error {
 	if strings.IndexByte(r.Kind, 0) >= 0 {
 		return errNUL
 	}
-	if len(r.Kind)+len(r.Key) > maxKey-16 || len(r.Value) > maxValue {
+	if len(r.Kind)+len(r.Key) > maxKey-16 || w.tooLarge(len(r.Value)) {
 		return fmt.Errorf("badgerstore: a record is too large: %w", store.ErrTooBig)
 	}
 	if err := w.forget(r.Kind, r.Key); err != nil {
@@ -217,19 +220,19 @@ func (w writer) sweep(before time.Time, limit int) (int, error) {
 	if before.Nanosecond()%int(time.Millisecond) != 0 {
 		millis++ // what expired within this millisecond is past
 	}
-	type name struct{ kind, key string }
-	var expired []name
+	var past [][]byte
 	s := span{[]byte{tagExpiry}, expiryKey(nil, millis, "", "")[:9]}
 	for row := range w.scan(s, false) {
-		kind, key := splitExpiry(row.key)
-		if expired = append(expired, name{kind, key}); len(expired) >= limit {
+		if past = append(past, bytes.Clone(row.key)); len(past) >= limit {
 			break
 		}
 	}
-	for _, n := range expired {
-		if err := w.DeleteRecord(n.kind, n.key); err != nil {
+	for _, key := range past {
+		kind, name := splitExpiry(key)
+		if err := w.DeleteRecord(kind, name); err != nil {
 			return 0, err
 		}
+		w.remove(key)
 	}
-	return len(expired), nil
+	return len(past), nil
 }

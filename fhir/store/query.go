@@ -24,7 +24,8 @@ const (
 	// to. Engines cluster rows by it: a search with an Equal or In on Owner costs
 	// what the owners hold, whatever the store holds.
 	Owner = "_owner"
-	// ID names the resource's own id. It is never among the Terms.
+	// ID names the resource's own id, in conditions and sorts. It is never among
+	// the Terms.
 	ID = "_id"
 )
 

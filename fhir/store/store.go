@@ -76,7 +76,7 @@ type Reader interface {
 	// ResourceVersion gives one version or ErrNotFound.
 	ResourceVersion(Key, int64) (*Version, error)
 	// History lists versions of one resource, newest first: those below version
-	// before (0: from the newest), at most limit.
+	// before (0: from the newest), at most limit. An unknown resource has none.
 	History(key Key, before int64, limit int) ([]*Version, error)
 	// Search gives the live resources that match, in the order asked for.
 	Search(Query) ([]Hit, error)

@@ -8,7 +8,8 @@ import (
 )
 
 // A Term is a name and a value that a resource is found by. Neither may hold a
-// NUL byte.
+// NUL byte. Values should be short: an engine may refuse a version with a longer
+// one than its index takes (64 KB in Badger) with ErrTooBig.
 type Term struct{ Name, Value string }
 
 // Terms are the terms of one version, sorted, without repetitions, in a compact

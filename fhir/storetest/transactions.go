@@ -196,7 +196,7 @@ func snapshot(t *testing.T, s store.Store) {
 func tooBig(t *testing.T, s store.Store) {
 	put(t, s, res("Small", "1"))
 	var stored int
-	for _, size := range []int{1000, 10_000, 50_000, 200_000} {
+	for _, size := range []int{1000, 10_000, 40_000} {
 		err := s.Update(t.Context(), func(w store.Writer) error {
 			for i := range size {
 				if err := w.PutRecord(&store.Record{Kind: fmt.Sprint("size", size), Key: fmt.Sprintf("%0100d", i)}); err != nil {
