@@ -40,7 +40,8 @@ const (
 )
 
 // SignIn finds the account of an upstream identity, or makes one that stands for
-// nobody yet. Name and e-mail are brought up to date.
+// nobody yet. Name and e-mail are brought up to date; the e-mail must be one that
+// the issuer has verified, or empty.
 func (g *Guard) SignIn(ctx context.Context, issuer, subject, name, email string) (*Account, error) {
 	return g.LinkAccount(ctx, issuer, subject, name, email)
 }
@@ -238,6 +239,7 @@ func (g *Guard) Register(ctx context.Context, accountID string, r Registration) 
 func (g *Guard) newProvider(tx *engine.Tx, r Registration) (fhir.Key, error) {
 	p, err := g.put(tx, node{
 		"resourceType": "Practitioner", "active": true,
+		"extension":  []any{map[string]any{"url": g.rules.extension("self-registered"), "valueBoolean": true}},
 		"identifier": []any{map[string]any{"system": systemNPI, "value": r.NPI}},
 		"name":       []any{map[string]any{"family": r.Family, "given": []any{r.Given}}},
 		"telecom":    []any{map[string]any{"system": "email", "value": r.Email, "use": "work"}},
@@ -254,6 +256,12 @@ func (g *Guard) newProvider(tx *engine.Tx, r Registration) (fhir.Key, error) {
 	}
 	_, err = g.put(tx, role, "")
 	return p.Key, err
+}
+
+// selfClaimed reports whether a Practitioner is what somebody said of themself.
+func (g *Guard) selfClaimed(practitioner node) bool {
+	claimed, _ := practitioner.extension(g.rules.extension("self-registered"))["valueBoolean"].(bool)
+	return claimed
 }
 
 func keyOf(r *fhir.Resource) fhir.Key {

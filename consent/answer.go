@@ -142,12 +142,7 @@ func (g *Guard) answerable(tx *engine.Tx, c Caller, a answer, id string) (*store
 	return v, n, d, g.notTheRequester(tx, c, n)
 }
 
-func orNotFound(err error) error {
-	if err != nil {
-		return err
-	}
-	return fhir.ErrNotFound()
-}
+func orNotFound(err error) error { return orElse(err, fhir.ErrNotFound()) }
 
 // providerOf gives the provider whom a request or a used invitation names.
 func (g *Guard) providerOf(consent node) string {
@@ -172,18 +167,44 @@ func (g *Guard) authority(tx *engine.Tx, c Caller, patient string) (performer st
 	if err != nil {
 		return "", err
 	}
-	if isNone(d.expr("Patient")) {
-		return "", none
+	if open, err := g.opensPatient(tx, d); err != nil || !open {
+		return "", orElse(err, none)
 	}
 	for _, b := range d.bases {
 		switch b.Code {
 		case BasisSelf:
 			return patient, nil
 		case BasisProxy:
+			barred, err := isBarred(tx, patient, b.Source)
+			if err != nil || barred {
+				return "", orElse(err, none)
+			}
 			return b.Source, nil
 		}
 	}
 	return "", none
+}
+
+// opensPatient reports whether a decision opens the Patient resource itself.
+func (g *Guard) opensPatient(tx *engine.Tx, d *decision) (bool, error) {
+	if !d.permitted() {
+		return false, nil
+	}
+	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: idOf(d.patient)})
+	if err == store.ErrNotFound {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return store.Eval(tx.Reader(), v, d.expr("Patient"))
+}
+
+func orElse(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
 }
 
 // notTheRequester refuses when the login that answers also stands for the

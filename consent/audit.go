@@ -30,24 +30,23 @@ const (
 // An auditEntry says who did what on whose record, why they could, and what came
 // of it. It holds ids and codes, no clinical content.
 type auditEntry struct {
-	When      time.Time   `json:"t"`
-	Login     string      `json:"l,omitempty"`
-	Name      string      `json:"n,omitempty"`
-	Person    string      `json:"p,omitempty"` // fhirUser
-	Role      smart.Role  `json:"r,omitempty"`
-	Client    string      `json:"c,omitempty"`
-	ClientID  string      `json:"ci,omitempty"`
-	Org       string      `json:"o,omitempty"` // name of the organisation the person acts for
-	Address   string      `json:"a,omitempty"`
-	Request   string      `json:"q,omitempty"`
-	Action    string      `json:"x"`
-	Type      fhir.Type   `json:"y,omitempty"`
-	Returned  []string    `json:"i,omitempty"` // keys of what was returned or written
-	Patients  []string    `json:"w,omitempty"` // whose record
-	Bases     []BasisCode `json:"b,omitempty"`
-	Purpose   string      `json:"u,omitempty"`
-	Outcome   string      `json:"e,omitempty"` // empty: it was done; else the kind of refusal
-	Sensitive []string    `json:"s,omitempty"` // sensitivities of what was returned: hides the row from a teenager's guardian
+	When     time.Time              `json:"t"`
+	Login    string                 `json:"l,omitempty"`
+	Name     string                 `json:"n,omitempty"`
+	Person   string                 `json:"p,omitempty"` // fhirUser
+	Role     smart.Role             `json:"r,omitempty"`
+	Client   string                 `json:"c,omitempty"`
+	ClientID string                 `json:"ci,omitempty"`
+	Org      string                 `json:"o,omitempty"` // name of the organisation the person acts for
+	Address  string                 `json:"a,omitempty"`
+	Request  string                 `json:"q,omitempty"`
+	Action   string                 `json:"x"`
+	Type     fhir.Type              `json:"y,omitempty"`
+	Returned []string               `json:"i,omitempty"` // keys of what was returned or written
+	Patients []string               `json:"w,omitempty"` // whose record
+	Bases    map[string][]BasisCode `json:"b,omitempty"` // by patient
+	Purpose  string                 `json:"u,omitempty"`
+	Outcome  string                 `json:"e,omitempty"` // empty: it was done; else the kind of refusal
 }
 
 // entry begins an audit entry for a call.
@@ -58,15 +57,18 @@ func (g *Guard) entry(c Caller, action string, t fhir.Type) *auditEntry {
 	}
 }
 
-// patients notes whose record is concerned and on which bases.
+// concern notes whose record is concerned and on which bases.
 func (e *auditEntry) concern(decisions ...*decision) {
 	for _, d := range decisions {
 		if !contains(e.Patients, d.patient) {
 			e.Patients = append(e.Patients, d.patient)
 		}
 		for _, b := range d.bases {
-			if !contains(e.Bases, b.Code) {
-				e.Bases = append(e.Bases, b.Code)
+			if !contains(e.Bases[d.patient], b.Code) {
+				if e.Bases == nil {
+					e.Bases = map[string][]BasisCode{}
+				}
+				e.Bases[d.patient] = append(e.Bases[d.patient], b.Code)
 			}
 		}
 	}
@@ -79,11 +81,6 @@ func (e *auditEntry) returned(r *fhir.Resource) {
 	for value := range terms.Values(store.Owner) {
 		if !contains(e.Patients, string(value)) {
 			e.Patients = append(e.Patients, string(value))
-		}
-	}
-	for value := range terms.Values(termSens) {
-		if !contains(e.Sensitive, string(value)) {
-			e.Sensitive = append(e.Sensitive, string(value))
 		}
 	}
 }

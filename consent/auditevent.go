@@ -10,20 +10,51 @@ import (
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
+	"mypatients/fhir/store"
 	"mypatients/smart"
 )
 
 // AuditEvents are rendered from the audit log when they are read. Patients and
-// those who decide for them see the log of their record; reading it is logged.
+// those who decide for them see the log of their record, each patient's apart;
+// reading it is logged.
 
-// auditVisible tells whether a row may be shown: a teenager's guardian sees no
-// row about what they may not see.
-func (g *Guard) auditVisible(c Caller, band ageBand, row auditRow) bool {
-	if c.Identity.Role != smart.Proxy || band == bandChild {
-		return true
+// forViewer gives a row as a viewer of one patient's log may see it: of what was
+// returned only what belongs to that patient and is open to the viewer now, so
+// that the log tells nobody of what they may not know. A row about nothing else
+// is not shown at all.
+func forViewer(tx *engine.Tx, s *sighting, patient string, row auditRow) (auditRow, bool, error) {
+	own := *row.auditEntry
+	own.Returned = nil
+	about := false // something else than this patient's own was returned
+	for _, ref := range row.Returned {
+		key, err := fhir.ParseKey(ref)
+		if err != nil {
+			continue
+		}
+		v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
+		if err == store.ErrNotFound {
+			continue
+		}
+		if err != nil {
+			return row, false, err
+		}
+		ours, err := store.Eval(tx.Reader(), v, ownedBy(patient))
+		if err != nil {
+			return row, false, err
+		}
+		if !ours {
+			continue
+		}
+		about = true
+		if open, err := store.Eval(tx.Reader(), v, s.ownership(key.Type)); err != nil {
+			return row, false, err
+		} else if open {
+			own.Returned = append(own.Returned, ref)
+		}
 	}
-	hidden := closure(g.policy.TeenHidden)
-	return !slices.ContainsFunc(row.Sensitive, func(s string) bool { return slices.Contains(hidden, s) })
+	own.Patients = []string{patient}
+	own.Bases = map[string][]BasisCode{patient: row.Bases[patient]}
+	return auditRow{row.id, &own}, !about || len(own.Returned) > 0, nil
 }
 
 // maxSkipped is how many hidden rows one page of the log steps over at most.
@@ -35,7 +66,7 @@ func (g *Guard) auditPageOf(tx *engine.Tx, c Caller, patient, cursor string, cou
 	if _, err := g.authority(tx, c, patient); err != nil {
 		return nil, "", err
 	}
-	band, err := g.bandOf(tx, patient)
+	s, err := g.look(tx, c, "AuditEvent", smart.MaySearch, []string{patient})
 	if err != nil {
 		return nil, "", err
 	}
@@ -45,8 +76,12 @@ func (g *Guard) auditPageOf(tx *engine.Tx, c Caller, patient, cursor string, cou
 			return nil, "", err
 		}
 		for _, row := range batch {
-			if g.auditVisible(c, band, row) {
-				rows = append(rows, row)
+			shown, ok, err := forViewer(tx, s, patient, row)
+			if err != nil {
+				return nil, "", err
+			}
+			if ok {
+				rows = append(rows, shown)
 			} else {
 				skipped++
 			}
@@ -59,25 +94,12 @@ func (g *Guard) auditPageOf(tx *engine.Tx, c Caller, patient, cursor string, cou
 	return rows, cursor, nil
 }
 
-func (g *Guard) bandOf(tx *engine.Tx, patient string) (ageBand, error) {
-	key, err := patientKey(patient)
-	if err != nil {
-		return bandAdult, err
-	}
-	r, err := tx.Read(key, engine.Everything)
-	if err != nil {
-		return bandAdult, err
-	}
-	n, err := decode(r)
-	if err != nil {
-		return bandAdult, err
-	}
-	return g.policy.band(n.str("birthDate"), tx.Now(), g.zone), nil
-}
-
 // searchAuditEvents answers AuditEvent?patient=…, newest first.
 func (g *Guard) searchAuditEvents(ctx context.Context, c Caller, values url.Values) (*fhir.Page, error) {
 	e := g.entry(c, "search", "AuditEvent")
+	if err := g.requireScope(withoutGranular(c), "AuditEvent", smart.MaySearch); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
 	patient, cursor, count, err := g.auditQuery(c, values)
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
@@ -86,7 +108,7 @@ func (g *Guard) searchAuditEvents(ctx context.Context, c Caller, values url.Valu
 	page := &fhir.Page{Applied: withoutCursor(values)}
 	err = g.engine.View(ctx, func(tx *engine.Tx) error {
 		page.Entries, page.Next = nil, ""
-		if limit := limitsTo(c, "AuditEvent"); limit != nil && !slices.Contains(limit, patient) {
+		if limit := limitsTo(c, "AuditEvent", smart.MaySearch); limit != nil && !slices.Contains(limit, patient) {
 			return nil
 		}
 		rows, next, err := g.auditPageOf(tx, c, patient, cursor, count)
@@ -143,10 +165,17 @@ func (g *Guard) auditQuery(c Caller, values url.Values) (patient, cursor string,
 	return patient, cursor, count, nil
 }
 
+// withoutGranular drops the granular scopes of a caller: the log is not searched
+// by what they could name.
+func withoutGranular(c Caller) Caller {
+	c.Scopes = slices.DeleteFunc(slices.Clone(c.Scopes), func(s smart.Scope) bool { return len(s.Params) > 0 })
+	return c
+}
+
 // readAuditEvent gives one row of a log, under the id that a search gave.
 func (g *Guard) readAuditEvent(ctx context.Context, c Caller, id string) (*fhir.Resource, error) {
 	e := g.entry(c, "read", "AuditEvent")
-	if err := g.requireScope(c, "AuditEvent", smart.MayRead); err != nil {
+	if err := g.requireScope(withoutGranular(c), "AuditEvent", smart.MayRead); err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
 	var found *fhir.Resource
@@ -156,18 +185,22 @@ func (g *Guard) readAuditEvent(ctx context.Context, c Caller, id string) (*fhir.
 			return err
 		}
 		for _, patient := range row.Patients {
-			if limit := limitsTo(c, "AuditEvent"); limit != nil && !slices.Contains(limit, patient) {
+			if limit := limitsTo(c, "AuditEvent", smart.MayRead); limit != nil && !slices.Contains(limit, patient) {
 				continue
 			}
 			if _, err := g.authority(tx, c, patient); err != nil {
 				continue
 			}
-			band, err := g.bandOf(tx, patient)
-			if err != nil || !g.auditVisible(c, band, row) {
+			s, err := g.look(tx, c, "AuditEvent", smart.MayRead, []string{patient})
+			if err != nil {
+				return err
+			}
+			shown, ok, err := forViewer(tx, s, patient, row)
+			if err != nil || !ok {
 				return orNotFound(err)
 			}
 			e.Patients = []string{patient}
-			found = g.auditEvent(row)
+			found = g.auditEvent(shown)
 			return nil
 		}
 		return fhir.ErrNotFound()
@@ -250,7 +283,7 @@ func (g *Guard) auditEntities(row auditRow) []any {
 	for _, p := range row.Patients {
 		e := node{"what": reference(p), "role": role("1")}
 		var details []any
-		for _, b := range row.Bases {
+		for _, b := range row.Bases[p] {
 			details = append(details, map[string]any{"type": "basis", "valueString": string(b)})
 		}
 		if details != nil {
@@ -280,7 +313,7 @@ func (g *Guard) WhoLooked(ctx context.Context, c Caller, patientID string, limit
 		looks = nil
 		rows, _, err := g.auditPageOf(tx, c, "Patient/"+patientID, "", limit)
 		for _, row := range rows {
-			look := Look{When: row.When, Person: row.Name, Role: row.Role, What: string(row.Type), Action: row.Action, Why: row.Bases, Client: row.Client, Outcome: row.Outcome}
+			look := Look{When: row.When, Person: row.Name, Role: row.Role, What: string(row.Type), Action: row.Action, Why: row.Bases["Patient/"+patientID], Client: row.Client, Outcome: row.Outcome}
 			if key, err := fhir.ParseKey(row.Person); err == nil && key.Type == "Practitioner" {
 				view, err := g.provider(tx, row.Person)
 				if err != nil {

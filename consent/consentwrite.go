@@ -3,11 +3,12 @@ package consent
 import (
 	"context"
 	"reflect"
-	"slices"
 	"strings"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
 	"mypatients/smart"
 )
 
@@ -188,24 +189,35 @@ func (g *Guard) checkDirective(c Caller, tx *engine.Tx, n node) error {
 	if g.rules.kindOf(n) != "" {
 		return refuse("Consent.category", "Requests and invitations are made by their operations.")
 	}
-	actors, _ := g.rules.actorsOf(n.obj("provision"), nil, nil)
-	family := slices.ContainsFunc(actors, func(a string) bool {
-		return strings.HasPrefix(a, "RelatedPerson/") || strings.HasPrefix(a, "Patient/")
-	})
-	switch {
-	case c.Identity.Role == smart.System:
+	if c.Identity.Role == smart.System {
 		return nil
+	}
+	if !n.obj("scope").hasCoding(systemConsentScope, "patient-privacy") {
+		return refuse("Consent.scope", "Only a consent about privacy has an effect here.")
+	}
+	family, others, err := g.checkActors(tx, n.obj("provision"))
+	switch {
+	case err != nil:
+		return err
 	case c.Identity.Role == smart.Admin:
-		if !family || n.obj("provision").str("type") != "deny" {
-			return refuse("Consent.provision", "An administrator records what limits a guardian, nothing else.")
+		if !family || others || n.obj("provision").str("type") != "deny" || n.obj("provision")["provision"] != nil {
+			return refuse("Consent.provision", "An administrator records what is denied to a guardian, nothing else.")
 		}
 		return nil
 	case family:
 		return fhir.Errorf(fhir.Forbidden, "What limits a guardian is recorded by the hospital.")
 	}
-	performer, err := g.authority(tx, c, relativeTo(g.base, n.ref("patient")))
+	patient := relativeTo(g.base, n.ref("patient"))
+	performer, err := g.authority(tx, c, patient)
 	if err != nil {
 		return err
+	}
+	standing, err := findAll(tx, "Consent", store.And{ownedBy(patient), search.TokenTerm("status", "", "active"), store.Not{Expr: store.Exists{Name: termKind}}})
+	if err != nil {
+		return err
+	}
+	if len(standing) > maxDirectives {
+		return refuse("Consent", "There are too many directives for this patient.")
 	}
 	if len(n.list("performer")) == 0 {
 		return refuse("Consent.performer", "Name the person who gives the consent.")
@@ -216,6 +228,35 @@ func (g *Guard) checkDirective(c Caller, tx *engine.Tx, n node) error {
 		}
 	}
 	return nil
+}
+
+// maxDirectives is how many directives of a patient may be active at a time.
+const maxDirectives = 50
+
+// checkActors refuses actors that cannot be told apart when the consent is read,
+// and tells whether members of a family are among them, and whether others are.
+func (g *Guard) checkActors(tx *engine.Tx, p node) (family, others bool, err error) {
+	for _, a := range p.list("actor") {
+		ref := relativeTo(g.base, a.ref("reference"))
+		switch {
+		case !exists(tx, ref):
+			return false, false, refuse("Consent.provision.actor.reference", "Name somebody who is known here, by a literal reference.")
+		case !knownRole(a.obj("role")):
+			return false, false, refuse("Consent.provision.actor.role", "An actor is a recipient: IRCP of v3-ParticipationType.")
+		case strings.HasPrefix(ref, "RelatedPerson/"), strings.HasPrefix(ref, "Patient/"):
+			family = true
+		default:
+			others = true
+		}
+	}
+	for _, child := range p.list("provision") {
+		f, o, err := g.checkActors(tx, child)
+		if err != nil {
+			return false, false, err
+		}
+		family, others = family || f, others || o
+	}
+	return family, others, nil
 }
 
 // checkOldDirective is checkDirective on what a write replaces or deletes.
@@ -235,9 +276,17 @@ func (g *Guard) checkOldDirective(c Caller, tx *engine.Tx, key fhir.Key) error {
 	if g.rules.kindOf(n) != "" {
 		return nil // the state machine speaks
 	}
-	n = without(n, "performer") // whoever gave it: those with authority may end it
-	if performer, err := g.authority(tx, c, relativeTo(g.base, n.ref("patient"))); err == nil {
-		n["performer"] = []any{reference(performer)}
+	patient := relativeTo(g.base, n.ref("patient"))
+	performer, err := g.authority(tx, c, patient)
+	if err != nil { // an administrator or a system
+		return g.checkDirective(c, tx, n)
 	}
+	for _, p := range n.list("performer") {
+		if relativeTo(g.base, p.str("reference")) == patient && performer != patient {
+			return fhir.Errorf(fhir.Forbidden, "What a patient decided themself is theirs to change.")
+		}
+	}
+	n = without(n) // whichever guardian gave it: those with authority may end it
+	n["performer"] = []any{reference(performer)}
 	return g.checkDirective(c, tx, n)
 }

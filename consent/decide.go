@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +58,7 @@ func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, e
 		return nil, err
 	}
 	d.until = earliest(p.until, now, nextMidnight(now, g.zone))
-	d.asker = &asker{actors: p.actors, family: p.is(smart.Proxy) || p.is(smart.Patient), known: map[string]bool{}, purpose: "TREAT", now: now, zone: g.zone, base: g.base}
+	d.asker = g.newAsker(p.actors, p.is(smart.Proxy) || p.is(smart.Patient), now)
 	switch p.identity.Role {
 	case smart.System:
 		d.add(Basis{Code: BasisSystem}, everything)
@@ -75,10 +76,20 @@ func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, e
 	if err != nil {
 		return nil, err
 	}
-	if err := g.addConsents(tx, p, d, g.policy.band(node(tree).str("birthDate"), now, g.zone)); err != nil {
+	if err := g.addConsents(tx, p, d, tree); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// newAsker makes the asker that consents are compared with. A provider asks to
+// treat; the patient and guardians see a record at their own request.
+func (g *Guard) newAsker(actors map[string]bool, family bool, now time.Time) *asker {
+	a := &asker{actors: actors, known: map[string]bool{}, family: family, purpose: []string{"TREAT"}, now: now, zone: g.zone, base: g.base}
+	if family {
+		a.purpose = []string{"TREAT", "PATRQT", "FAMRQT", "PWATRNY"}
+	}
+	return a
 }
 
 func (d *decision) add(b Basis, opens func(fhir.Type) store.Expr) {
@@ -210,52 +221,64 @@ func (g *Guard) decideCareTeam(tx *engine.Tx, p *person, d *decision, team *stor
 		d.add(Basis{Code: BasisCareTeam, Source: source, Until: earliest(until, time.Time{}, end)}, upTo(levelR))
 		return nil
 	}
-	nested, teamUntil, ok := g.openNested(team, tx.Now())
-	if !ok {
-		return nil
-	}
-	for _, ref := range nested {
-		inner, err := tx.Reader().Resource(store.Key{Type: "CareTeam", ID: ref[len("CareTeam/"):]})
+	nested, change := g.openNested(team, tx.Now())
+	d.until = earliest(d.until, tx.Now(), change)
+	for _, n := range nested {
+		inner, err := tx.Reader().Resource(store.Key{Type: "CareTeam", ID: n.id})
 		if err == store.ErrNotFound || err == nil && inner.Deleted {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if err := g.decideCareTeam(tx, p, d, inner, source, earliest(until, time.Time{}, teamUntil), seen, depth+1); err != nil {
+		if err := g.decideCareTeam(tx, p, d, inner, source, earliest(until, time.Time{}, n.until), seen, depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// openNested lists the care teams that are members of an active team now.
-func (g *Guard) openNested(team *store.Version, now time.Time) (refs []string, until time.Time, ok bool) {
+// A nestedTeam is a care team that is a member of another, and until when.
+type nestedTeam struct {
+	id    string
+	until time.Time
+}
+
+// openNested lists the care teams that are members of an active team now, and
+// when that may next change.
+func (g *Guard) openNested(team *store.Version, now time.Time) (nested []nestedTeam, change time.Time) {
 	tree, err := fhir.Tree(team.Body)
 	if err != nil {
-		return nil, time.Time{}, false
+		return nil, time.Time{}
 	}
 	n := node(tree)
 	whole := readPeriod(n.obj("period"), g.zone)
+	change = earliest(change, now, whole.start, whole.end)
 	if n.str("status") != "active" || !whole.holds(now) {
-		return nil, time.Time{}, false
+		return nil, change
 	}
 	for _, m := range n.list("participant") {
-		ref := relativeTo(g.base, m.ref("member"))
-		if key, err := fhir.ParseKey(ref); err == nil && key.Type == "CareTeam" && readPeriod(m.obj("period"), g.zone).holds(now) {
-			refs = append(refs, ref)
+		key, err := fhir.ParseKey(relativeTo(g.base, m.ref("member")))
+		if err != nil || key.Type != "CareTeam" {
+			continue
+		}
+		w := readPeriod(m.obj("period"), g.zone)
+		change = earliest(change, now, w.start, w.end)
+		if w.holds(now) {
+			nested = append(nested, nestedTeam{key.ID, earliest(whole.end, time.Time{}, w.end)})
 		}
 	}
-	return refs, whole.end, true
+	return nested, change
 }
 
 // addConsents reads the patient's active consents: those that permit the caller
 // by name become bases; all of them are kept for their denials.
-func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, band ageBand) error {
+func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, patient node) error {
 	found, err := findAll(tx, "Consent", store.And{ownedBy(d.patient), search.TokenTerm("status", "", "active")})
 	if err != nil {
 		return err
 	}
+	sources := map[string]node{}
 	for _, v := range found {
 		tree, err := fhir.Tree(v.Body)
 		if err != nil {
@@ -267,35 +290,91 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, band ageBand)
 			continue
 		}
 		d.consents = append(d.consents, n)
+		sources[v.Key.String()] = n
 		d.until = earliest(d.until, tx.Now(), boundaries(n.obj("provision"), g.zone)...)
-		if !p.is(smart.Provider) {
+	}
+	if !p.is(smart.Provider) {
+		return nil
+	}
+	for _, source := range slices.Sorted(maps.Keys(sources)) {
+		n := sources[source]
+		limit := g.giverLimit(d, n, patient, tx.Now())
+		if limit == nil || !d.asker.permitsSome(n.obj("provision"), frame{}, 1) {
 			continue
 		}
 		code := BasisConsent
 		if g.rules.kindOf(n) == kindInvitation {
 			code = BasisInvitation
 		}
-		if !(band == bandAdult && byGuardian(n)) && permitsSome(d.asker, n) {
-			end := readPeriod(n.obj("provision").obj("period"), g.zone).end
-			d.add(Basis{Code: code, Source: v.Key.String(), Until: end}, func(t fhir.Type) store.Expr { return d.asker.read(n, t).permit })
-		}
+		end := readPeriod(n.obj("provision").obj("period"), g.zone).end
+		d.add(Basis{Code: code, Source: source, Until: end}, func(t fhir.Type) store.Expr {
+			return store.And{d.asker.read(n, t).permit, limit(t)}
+		})
 	}
 	return nil
 }
 
-// byGuardian reports whether a consent was given by a guardian: such a grant ends
-// when the patient is of age.
-func byGuardian(consent node) bool {
-	return slices.ContainsFunc(consent.list("performer"), func(p node) bool {
-		return strings.Contains(p.str("reference"), "RelatedPerson/")
-	})
+// giverLimit gives what the person who gave a consent could give: nobody gives
+// away what they do not see. It is nil when they can give nothing (any more).
+// What a guardian gave ends when the patient is of age, and so does what the
+// practice gave on the family's word before.
+func (g *Guard) giverLimit(d *decision, consent, patient node, now time.Time) func(fhir.Type) store.Expr {
+	band := g.policy.band(patient.str("birthDate"), now, g.zone)
+	var guardian string
+	practice := false
+	for _, p := range consent.list("performer") {
+		switch ref := relativeTo(g.base, p.str("reference")); {
+		case ref == d.patient:
+			return everything
+		case strings.HasPrefix(ref, "RelatedPerson/"):
+			guardian = ref
+		default:
+			practice = true
+		}
+	}
+	given, _, _ := dateSpan(consent.str("dateTime"), g.zone)
+	minor := g.policy.band(patient.str("birthDate"), given, g.zone) != bandAdult
+	switch {
+	case guardian != "" && band == bandAdult, practice && minor && band == bandAdult:
+		return nil
+	case guardian != "":
+		a := g.newAsker(map[string]bool{guardian: true}, true, now)
+		a.known = d.asker.known
+		return func(t fhir.Type) store.Expr {
+			open := store.And{}
+			if band == bandTeen {
+				open = append(open, g.teenOpens(t))
+			}
+			for _, c := range d.consents {
+				open = append(open, store.Not{Expr: a.read(c, t).deny})
+			}
+			return open
+		}
+	case practice:
+		return func(fhir.Type) store.Expr { return levelAtMost(levelN) }
+	}
+	return everything
 }
 
-// permitsSome reports whether a consent permits the asker anything by name: of
-// the types that it could speak of.
-func permitsSome(a *asker, consent node) bool {
-	for _, t := range fhir.Types() {
-		if e := simplify(a.read(consent, t).permit); !isNone(e) {
+// permitsSome reports whether a provision permits the asker anything by name, as
+// far as that does not depend on the data.
+func (a *asker) permitsSome(p node, in frame, depth int) bool {
+	if depth > maxDepth {
+		return false
+	}
+	permits := p.str("type") == "permit"
+	p = inherit(p, in, permits)
+	asPermit, _, named := a.context(p)
+	named = named || in.named
+	if permits && asPermit && named {
+		return true
+	}
+	for _, child := range p.list("provision") {
+		f := frame{isPermit: permits, named: named}
+		if (child.str("type") == "permit") == permits {
+			f.node = p
+		}
+		if a.permitsSome(child, f, depth+1) {
 			return true
 		}
 	}

@@ -25,6 +25,7 @@ type parameterDef struct {
 
 var (
 	narrowing = []parameterDef{{"period", "Period", "1", 0}, {"class", "code", "*", 0}, {"label", "code", "1", 0}}
+	word      = []parameterDef{{"caller", "string", "1", 0}, {"check", "string", "1", 0}, {"asked", "string", "1", 0}} // of staff
 	reason    = []parameterDef{{"reason", "string", "1", 0}}
 	consentIs = []parameterDef{{"return", "Consent", "1", 1}}
 
@@ -35,7 +36,7 @@ var (
 			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"client_id", "string", "1", 0}},
 			[]parameterDef{{"consent", "Reference", "1", 1}, {"patient", "Reference", "1", 1}, {"launch", "string", "1", 0}}},
 		{"invite", "Patient", false, "Make an invitation to this patient's record.",
-			slices.Concat([]parameterDef{{"email", "string", "1", 0}, {"npi", "string", "1", 0}}, narrowing),
+			slices.Concat([]parameterDef{{"email", "string", "1", 0}, {"npi", "string", "1", 0}}, narrowing, word),
 			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"expires", "dateTime", "1", 1}, {"consent", "Reference", "1", 1}}},
 		{"access", "Patient", false, "Tell whether the caller may see this record, why, how far, and what they can do if not.",
 			nil, []parameterDef{{"permitted", "boolean", "1", 1}, {"basis", "Coding", "*", 0}, {"limit", "Coding", "*", 0}, {"next", "Coding", "*", 0}}},
@@ -82,6 +83,7 @@ var extensions = []extensionDef{
 	{"answer-reason", "Why a request was declined", "string", "Consent"},
 	{"invitation-expires", "Until when an invitation can be used", "dateTime", "Consent"},
 	{"invitation-addressee", "For whom an invitation is", "string", "Consent"},
+	{"self-registered", "The provider registered themself, and nobody has checked what they said", "boolean", "Practitioner"},
 	{"request-handle", "Stands for a patient in $request-access, for the caller it was given to", "string", "OperationOutcome.issue"},
 }
 

@@ -98,7 +98,7 @@ func (g *Guard) cachedPerson(tx *engine.Tx, c Caller) (*person, error) {
 		if err != nil {
 			return nil, nil, time.Time{}, err
 		}
-		return p, []string{c.Identity.FHIRUser}, p.until, nil
+		return p, p.rests, p.until, nil
 	})
 }
 
@@ -113,7 +113,7 @@ func (g *Guard) cachedDecision(tx *engine.Tx, c Caller, p *person, patient strin
 		if err != nil {
 			return nil, nil, time.Time{}, err
 		}
-		return d, append(d.rests, p.key), d.until, nil
+		return d, append(d.rests, p.rests...), d.until, nil
 	})
 }
 

@@ -27,6 +27,8 @@ type invitationRecord struct {
 	Consent string    `json:"c"` // id
 	Patient string    `json:"p"` // key
 	MRN     []byte    `json:"m"` // keyed hash
+	Issuer  string    `json:"i"` // login
+	As      string    `json:"r"` // the person in whose name it was made
 	Expires time.Time `json:"e"`
 	Email   string    `json:"a,omitempty"`
 	NPI     string    `json:"n,omitempty"`
@@ -63,10 +65,17 @@ func (g *Guard) Invite(ctx context.Context, c Caller, patientID string, inv Invi
 	if inv.NPI != "" && !ValidNPI(inv.NPI) {
 		return nil, refuse("npi", "This is not an NPI.")
 	}
+	note := ""
+	if c.Identity.Role == smart.Staff || c.Identity.Role == smart.Admin {
+		var err error
+		if note, err = noteOf(c, inv.Word); err != nil {
+			return nil, g.refused(ctx, e, err)
+		}
+	}
 	token := newToken()
 	var out *Invited
 	err := g.engine.Update(ctx, func(tx *engine.Tx) (err error) {
-		out, err = g.invite(tx, c, fhir.Key{Type: "Patient", ID: patientID}, inv, token)
+		out, err = g.invite(tx, c, fhir.Key{Type: "Patient", ID: patientID}, inv, token, note)
 		return err
 	})
 	if err != nil {
@@ -75,7 +84,7 @@ func (g *Guard) Invite(ctx context.Context, c Caller, patientID string, inv Invi
 	return out, nil
 }
 
-func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation, token string) (*Invited, error) {
+func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation, token, note string) (*Invited, error) {
 	d, err := g.decisionFor(tx, c, patient.String(), smart.MayRead)
 	if err != nil {
 		return nil, err
@@ -88,7 +97,7 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 		if !slices.ContainsFunc(d.bases, func(b Basis) bool { return b.Code == BasisPCP || b.Code == BasisStaff }) {
 			return nil, err
 		}
-		performer = patient.String() // the PCP and staff act on the family's word; the Provenance says who wrote it
+		performer = c.Identity.FHIRUser // on the family's word; such an access stays below restricted
 	}
 	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
 	if err != nil {
@@ -107,7 +116,8 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 	if err != nil {
 		return nil, err
 	}
-	rec, err := json.Marshal(invitationRecord{r.ID, patient.String(), g.hash("mrn", mrn), expires, strings.ToLower(inv.Email), inv.NPI})
+	rec, err := json.Marshal(invitationRecord{Consent: r.ID, Patient: patient.String(), MRN: g.hash("mrn", mrn), Issuer: c.Identity.Login,
+		As: performer, Expires: expires, Email: strings.ToLower(inv.Email), NPI: inv.NPI})
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +127,7 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 	if err != nil {
 		return nil, err
 	}
-	if err := g.provenance(tx, c, r.Key, patient.String(), "invite", ""); err != nil {
+	if err := g.provenance(tx, c, r.Key, patient.String(), "invite", note); err != nil {
 		return nil, err
 	}
 	return &Invited{token, mrn, expires, r}, g.auditWrite(tx, c, "invite", r, d)
@@ -166,7 +176,7 @@ func errToken() error {
 // empty.
 func (g *Guard) Redeem(ctx context.Context, c Caller, token, mrn, clientID string) (*Redeemed, error) {
 	e := g.entry(c, "redeem-invitation", "Consent")
-	if err := g.requireScope(c, "Consent", smart.MayCreate); err != nil {
+	if err := g.requireUserScope(c, "Consent", smart.MayCreate); err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
 	if c.Identity.Role != smart.Provider || c.Identity.FHIRUser == "" {
@@ -243,19 +253,60 @@ func (g *Guard) checkToken(tx *engine.Tx, c Caller, token, mrn string) (invitati
 		return rec, "", err
 	}
 	because(status != "draft", "used-or-revoked")
-	npi, email, err := g.registeredAs(tx, c.Identity.FHIRUser)
+	stands, err := g.stillStands(tx, rec, mrn)
+	if err != nil {
+		return rec, "", err
+	}
+	because(!stands, "ground-gone")
+	npi, email, err := g.registeredAs(tx, c)
 	if err != nil {
 		return rec, "", err
 	}
 	because(rec.NPI != "" && rec.NPI != npi || rec.Email != "" && !slices.Contains(email, rec.Email), "not-the-addressee")
+	own, err := linkedTo(tx.Reader(), rec.As, c.Identity.Login)
+	if err != nil {
+		return rec, "", err
+	}
+	because(own || rec.Issuer == c.Identity.Login, "issuer")
 	return rec, why, nil
 }
 
-// registeredAs gives the NPI and the e-mail addresses of a provider.
-func (g *Guard) registeredAs(tx *engine.Tx, provider string) (npi string, email []string, err error) {
-	v, err := tx.Reader().Resource(store.Key{Type: "Practitioner", ID: idOf(provider)})
+// stillStands reports whether the ground of an invitation holds: the MRN is the
+// patient's own today, and a guardian who made it may still decide.
+func (g *Guard) stillStands(tx *engine.Tx, rec invitationRecord, mrn string) (bool, error) {
+	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: idOf(or(rec.Patient, "Patient/none"))})
+	if err == store.ErrNotFound || err == nil && v.Deleted {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	tree, err := fhir.Tree(v.Body)
+	if err != nil || g.mrnOf(tree) != strings.TrimSpace(mrn) {
+		return false, err
+	}
+	if !strings.HasPrefix(rec.As, "RelatedPerson/") {
+		return true, nil
+	}
+	guardian := Caller{Grant: smart.Grant{Identity: smart.Identity{Role: smart.Proxy, FHIRUser: rec.As}}}
+	if _, err = g.authority(tx, guardian, rec.Patient); fhir.KindOf(err) == fhir.Forbidden {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// registeredAs gives the NPI and the e-mail addresses of a provider, as far as
+// somebody else vouches for them: the hospital's directory, or the issuer at which
+// they sign in. What a provider said of themself at registration does not count.
+func (g *Guard) registeredAs(tx *engine.Tx, c Caller) (npi string, email []string, err error) {
+	if a, err := readAccount(tx.Reader(), c.Identity.Login); err == nil && a.Email != "" {
+		email = append(email, strings.ToLower(a.Email))
+	} else if err != nil && err != store.ErrNotFound {
+		return "", nil, err
+	}
+	v, err := tx.Reader().Resource(store.Key{Type: "Practitioner", ID: idOf(c.Identity.FHIRUser)})
 	if err == store.ErrNotFound {
-		return "", nil, nil
+		return "", email, nil
 	}
 	if err != nil {
 		return "", nil, err
@@ -265,6 +316,9 @@ func (g *Guard) registeredAs(tx *engine.Tx, provider string) (npi string, email 
 		return "", nil, err
 	}
 	n := node(tree)
+	if g.selfClaimed(n) {
+		return "", email, nil
+	}
 	for _, id := range n.list("identifier") {
 		if id.str("system") == systemNPI {
 			npi = id.str("value")

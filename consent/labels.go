@@ -154,22 +154,26 @@ func labelsOf(n node) (level, []string) {
 }
 
 // actorsOf lists the actors of every provision, at any depth, and those of the
-// denies among them: "*" for a deny that names nobody we could compare with.
+// denies among them: "*" for a deny that names nobody, or somebody we cannot
+// compare with.
 func (r *Rules) actorsOf(p node, all, denied []string) ([]string, []string) {
 	deny := p.str("type") == "deny"
-	named := false
-	for _, a := range p.list("actor") {
+	actors := p.list("actor")
+	for _, a := range actors {
 		ref := relativeTo(r.base, a.ref("reference"))
-		if ref == "" {
-			continue
+		if _, err := fhir.ParseKey(ref); err == nil {
+			all = append(all, ref)
+			if deny {
+				denied = append(denied, ref)
+			}
+		} else if deny {
+			denied = append(denied, "*")
 		}
-		named = true
-		all = append(all, ref)
-		if deny {
-			denied = append(denied, ref)
+		if deny && !knownRole(a.obj("role")) {
+			denied = append(denied, "*")
 		}
 	}
-	if deny && !named {
+	if deny && len(actors) == 0 {
 		denied = append(denied, "*")
 	}
 	for _, child := range p.list("provision") {
@@ -216,7 +220,13 @@ func sensitiveOnly(codes []string) store.Expr {
 	return store.Not{Expr: gaps}
 }
 
-// relativeTo cuts the gateway's own FHIR base off an absolute reference.
+// relativeTo makes a reference comparable: "Type/id" for one to a resource of
+// this gateway, also when it is absolute or names a version; others stay as they
+// are.
 func relativeTo(base, ref string) string {
-	return strings.TrimPrefix(ref, base+"/fhir/")
+	ref = strings.TrimPrefix(ref, base+"/fhir/")
+	if key, _, versioned := strings.Cut(ref, "/_history/"); versioned {
+		return key
+	}
+	return ref
 }

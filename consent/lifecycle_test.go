@@ -460,7 +460,7 @@ func TestCourtOrder(t *testing.T) {
 
 func TestGuardiansGrantsEndAtMajority(t *testing.T) {
 	w := newWorld(t)
-	until := w.clock.Now().AddDate(10, 0, 0)
+	until := w.clock.Now().AddDate(4, 0, 0)
 	byGuardian := w.ask("okafor", "1003", consent.AccessRequest{Narrowing: consent.Narrowing{Until: until}})
 	if _, err := w.guard.Approve(t.Context(), w.as("helen"), byGuardian.ID, consent.Narrowing{}, nil); err != nil {
 		t.Fatal(err)

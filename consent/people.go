@@ -175,7 +175,7 @@ func (g *Guard) provider(tx *engine.Tx, key string) (ProviderView, error) {
 		return ProviderView{}, err
 	}
 	n := node(tree)
-	view := ProviderView{Key: k, Name: humanName(n.list("name"))}
+	view := ProviderView{Key: k, Name: humanName(n.list("name")), SelfClaimed: g.selfClaimed(n)}
 	for _, id := range n.list("identifier") {
 		if id.str("system") == systemNPI {
 			view.NPI = id.str("value")

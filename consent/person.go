@@ -18,6 +18,7 @@ type person struct {
 	selves   []string        // the person and their active roles: what a PCP or a member is named by
 	orgs     []string        // organisations where they hold an active role
 	actors   map[string]bool // all of these, and care teams and groups: what a consent may name
+	rests    []string        // keys of the resources that make them so
 	until    time.Time       // when one of these may change by itself; zero: never
 }
 
@@ -31,13 +32,33 @@ func (g *Guard) personOf(tx *engine.Tx, c Caller) (*person, error) {
 			p.actors[k] = true
 		}
 	}
+	p.rests = []string{p.key}
 	if !p.is(smart.Provider) || p.key == "" {
 		return p, nil
 	}
+	if practises, err := isActive(tx, p.key); err != nil || !practises {
+		p.actors = map[string]bool{}
+		return p, err
+	}
+	p.until = nextMidnight(tx.Now(), g.zone)
 	if err := g.addRoles(tx, p); err != nil {
 		return nil, err
 	}
 	return p, g.addMemberships(tx, p)
+}
+
+// isActive reports whether a Practitioner is there and not marked inactive.
+func isActive(tx *engine.Tx, key string) (bool, error) {
+	v, err := tx.Reader().Resource(store.Key{Type: "Practitioner", ID: idOf(key)})
+	if err == store.ErrNotFound || err == nil && v.Deleted {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	tree, err := fhir.Tree(v.Body)
+	active, given := tree["active"].(bool)
+	return !given || active, err
 }
 
 func (g *Guard) addRoles(tx *engine.Tx, p *person) error {
@@ -56,6 +77,7 @@ func (g *Guard) addRoles(tx *engine.Tx, p *person) error {
 			return err
 		}
 		role := node(n)
+		p.rests = append(p.rests, r.Key.String())
 		w := readPeriod(role.obj("period"), g.zone)
 		p.until = earliest(p.until, tx.Now(), w.start, w.end)
 		if active, given := role["active"].(bool); given && !active || !w.holds(tx.Now()) {
@@ -83,14 +105,18 @@ func (g *Guard) addMemberships(tx *engine.Tx, p *person) error {
 			return err
 		}
 		for _, v := range found {
+			p.rests = append(p.rests, v.Key.String())
+			var on bool
+			var change time.Time
 			if m.t == "CareTeam" {
-				_, on, until := g.memberUntil(v, p, tx.Now())
-				p.until = earliest(p.until, tx.Now(), until)
-				if !on {
-					continue
-				}
+				_, on, change = g.memberUntil(v, p, tx.Now())
+			} else {
+				on, change = g.inGroup(v, p, tx.Now())
 			}
-			p.actors[v.Key.String()] = true
+			p.until = earliest(p.until, tx.Now(), change)
+			if on {
+				p.actors[v.Key.String()] = true
+			}
 		}
 	}
 	return nil
@@ -126,6 +152,26 @@ func (g *Guard) memberUntil(v *store.Version, p *person, now time.Time) (until t
 		on = true
 	}
 	return until, on, change
+}
+
+// inGroup tells whether a provider is a member of a group now, and when that may
+// next change.
+func (g *Guard) inGroup(v *store.Version, p *person, now time.Time) (on bool, change time.Time) {
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return false, time.Time{}
+	}
+	group := node(tree)
+	if active, given := group["active"].(bool); given && !active {
+		return false, time.Time{}
+	}
+	for _, m := range group.list("member") {
+		w := readPeriod(m.obj("period"), g.zone)
+		change = earliest(change, now, w.start, w.end)
+		inactive, _ := m["inactive"].(bool)
+		on = on || !inactive && w.holds(now) && slices.Contains(p.selves, relativeTo(g.base, m.obj("entity").str("reference")))
+	}
+	return on, change
 }
 
 // earliest gives the first of the times that lies after a moment; zero when none

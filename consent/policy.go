@@ -17,6 +17,7 @@ type Policy struct {
 	AnswerBy         time.Duration // a request not answered by then lapses
 	InvitationMonths int           // calendar months until an invitation expires
 	GrantMonths      int           // calendar months of access when a request names no end
+	MaxGrantMonths   int           // calendar months that an access may last at most
 
 	CareTeamOrganizations bool // members of an organisation on the care team count as members
 
@@ -30,7 +31,7 @@ func DefaultPolicy() Policy {
 		TeenAge: 13, AdultAge: 18,
 		TeenHidden:       []string{"ADOL", "SEX", "STD", "SUD", "PSY", "HIV"},
 		AnswerBy:         30 * 24 * time.Hour,
-		InvitationMonths: 6, GrantMonths: 12,
+		InvitationMonths: 6, GrantMonths: 12, MaxGrantMonths: 60,
 		SelectionsPerHour: 120, RedemptionsPerHour: 20,
 	}
 }

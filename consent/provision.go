@@ -18,7 +18,7 @@ type asker struct {
 	actors  map[string]bool // "Practitioner/1" and all they are
 	known   map[string]bool // the actors that consents name and that exist
 	family  bool            // the patient or a guardian: a deny that names nobody is not about them
-	purpose string          // a code of v3-ActReason
+	purpose []string        // what they may be asking for: codes of v3-ActReason
 	now     time.Time
 	zone    *time.Location
 	base    string
@@ -71,7 +71,7 @@ func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 	if asPermit {
 		strict = a.data(p, t, true)
 	}
-	if asDeny && (named || !a.family) {
+	if asDeny && (p["actor"] != nil || !a.family) {
 		loose = a.data(p, t, false)
 	}
 	var same, other []verdict
@@ -161,7 +161,7 @@ func inherit(p node, in frame, permits bool) node {
 func (a *asker) context(p node) (permit, deny, named bool) {
 	permit, deny = true, true
 	weigh := func(match, doubt bool) {
-		permit = permit && match && !doubt
+		permit = permit && match
 		deny = deny && (match || doubt)
 	}
 	if len(p.list("modifierExtension")) > 0 {
@@ -173,38 +173,41 @@ func (a *asker) context(p node) (permit, deny, named bool) {
 	}
 	if p["actor"] != nil {
 		match, doubt := a.matchActor(p.list("actor"))
-		weigh(match, doubt && !match)
+		weigh(match, doubt)
 		named = match
 	}
 	if p["action"] != nil {
-		match, doubt := false, false
-		for _, action := range p.list("action") {
-			for _, c := range action.list("coding") {
-				match = match || c.str("system") == systemConsentAction && c.str("code") == "access"
-				doubt = doubt || c.str("system") != systemConsentAction
-			}
-		}
-		weigh(match, doubt && !match)
+		match, doubt := matchAction(p.list("action"))
+		weigh(match, doubt)
 	}
 	match, doubt := a.matchPurpose(p.list("purpose"))
-	permit = permit && match && !(doubt && !match)
+	permit = permit && match
 	if p["purpose"] != nil {
 		deny = deny && (match || doubt)
 	}
 	return permit, deny, named
 }
 
+// matchActor looks for the asker among actors. An actor in a role that we do not
+// know, or whom we do not find, is in doubt.
 func (a *asker) matchActor(actors []node) (match, doubt bool) {
 	for _, actor := range actors {
-		ref := relativeTo(a.base, actor.ref("reference"))
-		switch {
-		case !knownRole(actor.obj("role")):
-			doubt = true
-		case a.actors[ref]:
-			match = true
-		case !a.known[ref]:
-			doubt = true
+		ref, known := relativeTo(a.base, actor.ref("reference")), knownRole(actor.obj("role"))
+		match = match || known && a.actors[ref]
+		doubt = doubt || !known && (a.actors[ref] || !a.family) || !a.known[ref]
+	}
+	return match, doubt
+}
+
+// matchAction: seeing a record is the action "access"; a deny also takes it for
+// use and disclosure.
+func matchAction(actions []node) (match, doubt bool) {
+	for _, action := range actions {
+		for _, c := range action.list("coding") {
+			match = match || c.str("system") == systemConsentAction && c.str("code") == "access"
+			doubt = doubt || c.str("system") != systemConsentAction || c.str("code") == "use" || c.str("code") == "disclose"
 		}
+		doubt = doubt || len(action.list("coding")) == 0
 	}
 	return match, doubt
 }
@@ -244,16 +247,14 @@ var purposes = map[string][]string{
 // break-glass, which a permit must name.
 func (a *asker) matchPurpose(list []node) (match, doubt bool) {
 	if len(list) == 0 {
-		return a.purpose != "BTG", false
+		return !slices.Contains(a.purpose, "BTG"), false
 	}
 	for _, c := range list {
 		code := c.str("code")
-		switch {
-		case c.str("system") != systemActReason:
-			doubt = true
-		case code == a.purpose || slices.Contains(purposes[code], a.purpose):
-			match = true
-		}
+		match = match || c.str("system") == systemActReason && slices.ContainsFunc(a.purpose, func(p string) bool {
+			return code == p || slices.Contains(purposes[code], p)
+		})
+		doubt = doubt || c.str("system") != systemActReason
 	}
 	return match, doubt
 }
@@ -265,7 +266,7 @@ func (a *asker) data(p node, t fhir.Type, permit bool) store.Expr {
 		all = append(all, matchClass(p.list("class"), t, permit))
 	}
 	if p["code"] != nil {
-		all = append(all, matchCode(p.list("code"), permit))
+		all = append(all, matchCode(p.list("code"), t, permit))
 	}
 	if p["dataPeriod"] != nil {
 		all = append(all, a.matchDataPeriod(p.obj("dataPeriod"), permit))
@@ -288,8 +289,16 @@ func matchClass(classes []node, t fhir.Type, permit bool) store.Expr {
 // codeParams are the search parameters that hold what a resource is about.
 var codeParams = []string{"code", "vaccine-code", "type"}
 
-func matchCode(concepts []node, permit bool) store.Expr {
+// medicationTypes may say what they are about by reference.
+var medicationTypes = []fhir.Type{"MedicationRequest", "MedicationAdministration", "MedicationDispense", "MedicationStatement"}
+
+// matchCode compares what a resource is about. A deny also takes a medication
+// that is only referred to, since the index cannot tell which it is.
+func matchCode(concepts []node, t fhir.Type, permit bool) store.Expr {
 	var any store.Or
+	if !permit && slices.Contains(medicationTypes, t) {
+		any = append(any, store.Not{Expr: store.Exists{Name: "code"}})
+	}
 	for _, c := range concepts {
 		codings := c.list("coding")
 		if len(codings) == 0 && !permit {

@@ -52,9 +52,6 @@ func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permis
 // lookAt prepares what a call may see of one resource: the decisions are those of
 // the patients who own it.
 func (g *Guard) lookAt(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permission) (*sighting, error) {
-	if key.Type == "Patient" {
-		return g.look(tx, c, key.Type, want, []string{key.String()})
-	}
 	owners := []string{}
 	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
 	if err != nil && err != store.ErrNotFound {
@@ -65,7 +62,14 @@ func (g *Guard) lookAt(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permiss
 			owners = append(owners, string(o))
 		}
 	}
-	return g.look(tx, c, key.Type, want, owners)
+	if key.Type == "Patient" { // see whose
+		owners = []string{key.String()}
+	}
+	s, err := g.look(tx, c, key.Type, want, owners)
+	if err == nil && v != nil {
+		s.owners = owners
+	}
+	return s, err
 }
 
 // Read gives a resource. What the caller has no basis for is NotFound, like what
@@ -96,6 +100,7 @@ func (g *Guard) readWith(ctx context.Context, c Caller, key fhir.Key, action str
 		if err != nil {
 			return err
 		}
+		e.Patients = s.owners
 		sight := engine.Sight(s.sight)
 		if own { // whoever may know who they are may read it
 			sight = engine.Everything
@@ -136,7 +141,11 @@ func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.
 		if page, err = tx.History(key, q, s.sight); err != nil {
 			return err
 		}
-		e.Returned = []string{key.String()}
+		for _, entry := range page.Entries {
+			if entry.Resource != nil {
+				e.returned(entry.Resource)
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -174,12 +183,12 @@ func historyQuery(values url.Values) (engine.HistoryQuery, error) {
 
 // limitsTo gives the patients to whom the scopes of a grant limit a type: the
 // launch patient when only patient scopes speak of it; nil when nothing does.
-func limitsTo(c Caller, t fhir.Type) []string {
+func limitsTo(c Caller, t fhir.Type, want smart.Permission) []string {
 	if isDirectory(t) {
 		return []string{}
 	}
 	for _, s := range c.Scopes {
-		if s.Covers(string(t)) && s.Level != "patient" {
+		if s.Covers(string(t)) && s.May&want == want && s.Level != "patient" {
 			return nil
 		}
 	}

@@ -22,7 +22,7 @@ const maxReason = 1000
 // The patient is given by a handle from Select, or by reference.
 func (g *Guard) RequestAccess(ctx context.Context, c Caller, req AccessRequest) (consent *fhir.Resource, created bool, err error) {
 	e := g.entry(c, "request-access", "Consent")
-	if err := g.requireScope(c, "Consent", smart.MayCreate); err != nil {
+	if err := g.requireUserScope(c, "Consent", smart.MayCreate); err != nil {
 		return nil, false, g.refused(ctx, e, err)
 	}
 	provider, err := fhir.ParseKey(c.Identity.FHIRUser)
@@ -92,8 +92,11 @@ func (g *Guard) checkNarrowing(n *Narrowing, fill bool) error {
 			return refuse("class", "%q is not a resource type.", string(t))
 		}
 	}
-	if _, ok := levels[n.Label]; n.Label != "" && !ok {
-		return refuse("label", "%q is not a confidentiality.", n.Label)
+	if n.Label != "" && n.Label != "N" && n.Label != "R" {
+		return refuse("label", "An access reaches up to N (normal) or R (restricted).")
+	}
+	if limit := addMonths(g.now(), g.policy.MaxGrantMonths, g.zone); n.Until.After(limit) {
+		return refuse("period", "An access may last %d months at most.", g.policy.MaxGrantMonths)
 	}
 	return nil
 }

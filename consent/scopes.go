@@ -1,6 +1,8 @@
 package consent
 
 import (
+	"slices"
+
 	"mypatients/fhir"
 	"mypatients/fhir/search"
 	"mypatients/fhir/store"
@@ -55,6 +57,13 @@ func (g *Guard) requireScope(c Caller, t fhir.Type, want smart.Permission) error
 		}
 	}
 	return &fhir.Error{Kind: fhir.Forbidden, Issues: []fhir.Issue{{Text: "The scopes granted do not allow this on " + string(t) + "."}}}
+}
+
+// requireUserScope is requireScope for what reaches beyond a launch patient: a
+// patient scope does not do.
+func (g *Guard) requireUserScope(c Caller, t fhir.Type, want smart.Permission) error {
+	c.Scopes = slices.DeleteFunc(slices.Clone(c.Scopes), func(s smart.Scope) bool { return s.Level == "patient" })
+	return g.requireScope(c, t, want)
 }
 
 func engineEverything(fhir.Type) store.Expr { return store.All() }

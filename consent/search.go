@@ -42,7 +42,7 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 		return nil, g.refused(ctx, e, err)
 	}
 	var outcomes []SelectionOutcome
-	if sel, ok := g.selectionOf(t, values); ok && c.Identity.Role == smart.Provider && values.Get("_cursor") == "" {
+	if sel, ok := g.selectionOf(t, values); ok && c.Identity.Role == smart.Provider && values.Get("_cursor") == "" && g.requireUserScope(c, t, smart.MaySearch) == nil {
 		if outcomes, err = g.selectOutcomes(ctx, c, sel); err != nil {
 			return nil, g.refused(ctx, e, err)
 		}
@@ -77,9 +77,9 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 // caller may have a basis.
 func (g *Guard) searchPatients(c Caller, t fhir.Type, q *search.Query, values url.Values) []string {
 	if isDirectory(t) && (len(q.Includes()) > 0 || joins(values)) {
-		return limitsTo(c, "Patient")
+		return limitsTo(c, "Patient", smart.MaySearch)
 	}
-	return narrowest(limitsTo(c, t), q.Owners())
+	return narrowest(limitsTo(c, t, smart.MaySearch), q.Owners())
 }
 
 // joins reports whether a query chains into other types.

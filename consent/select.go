@@ -61,7 +61,7 @@ func (s Selection) complete() bool {
 // for an exact hit, as an outcome that tells what they can do.
 func (g *Guard) Select(ctx context.Context, c Caller, sel Selection) (*Selected, error) {
 	e := g.entry(c, "select", "Patient")
-	if err := g.requireScope(c, "Patient", smart.MaySearch); err != nil {
+	if err := g.requireUserScope(c, "Patient", smart.MaySearch); err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
 	if !sel.complete() {
@@ -187,12 +187,19 @@ func (g *Guard) selectOutcomes(ctx context.Context, c Caller, sel Selection) ([]
 			return err
 		}
 		e := g.entry(c, "select", "Patient")
+		p, err := g.cachedPerson(tx, c)
+		if err != nil {
+			return err
+		}
 		for _, v := range hits {
-			d, err := g.decisionFor(tx, c, v.Key.String(), smart.MaySearch)
+			d, err := g.cachedDecision(tx, c, p, v.Key.String())
 			if err != nil {
 				return err
 			}
-			if d.permitted() {
+			// Whatever the scopes of the app: this is about what the person may see.
+			if open, err := g.opensPatient(tx, d); err != nil {
+				return err
+			} else if open {
 				continue
 			}
 			code, err := g.outcomeCode(tx, c, v)

@@ -42,6 +42,7 @@ type sighting struct {
 	caller    Caller
 	person    *person
 	decisions []*decision
+	owners    []string         // of the resource that the call is about, if it is about one that exists
 	want      smart.Permission // on the type that the call is about
 	about     fhir.Type
 	memo      map[fhir.Type]store.Expr

@@ -55,6 +55,9 @@ func (r *Rules) checkConsent(before, after *store.Version) error {
 	if depth(now.obj("provision")) > maxDepth {
 		return refuse("Consent.provision", "Provisions may nest at most %d deep.", maxDepth)
 	}
+	if size(now.obj("provision")) > maxSize {
+		return refuse("Consent.provision", "A consent may hold at most %d provisions and values in them.", maxSize)
+	}
 	if old == nil {
 		return r.checkNew(now)
 	}
@@ -133,6 +136,22 @@ func depth(p node) int {
 		deepest = max(deepest, depth(child))
 	}
 	return deepest + 1
+}
+
+// maxSize keeps a consent cheap to judge.
+const maxSize = 300
+
+// size counts the provisions and the values in them.
+func size(p node) int {
+	n := 1
+	for _, name := range []string{"actor", "action", "purpose", "class", "code", "data", "securityLabel"} {
+		list, _ := p[name].([]any)
+		n += len(list)
+	}
+	for _, child := range p.list("provision") {
+		n += size(child)
+	}
+	return n
 }
 
 // narrower refuses an approval that gives anything that was not asked for.

@@ -48,6 +48,7 @@ type ProviderView struct {
 	Specialty    string
 	Organization string
 	NPI          string
+	SelfClaimed  bool // they registered themself: nobody has checked any of it
 }
 
 // The states of an access request, as its people see them.
@@ -138,6 +139,7 @@ type Invitation struct {
 	Email string // addressee; only a provider registered with it can use the token
 	NPI   string // addressee; likewise
 	Narrowing
+	Word *CallersWord // on whose word staff make it; required of them
 }
 
 // Invited is a new invitation. Token is shown this once.

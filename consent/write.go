@@ -26,10 +26,10 @@ func mayWrite(role smart.Role, t fhir.Type) bool {
 		return !isDirectory(t) && !slices.Contains(gatewayTypes, t) && !slices.Contains(staffTypes, t)
 	case smart.Patient, smart.Proxy:
 		return slices.Contains(familyTypes, t)
-	case smart.Staff:
-		return slices.Contains(staffTypes, t)
+	case smart.Staff: // care teams on a caller's word only: AddToCareTeam
+		return slices.Contains(staffTypes, t) && t != "CareTeam"
 	case smart.Admin:
-		return slices.Contains(staffTypes, t) || isDirectory(t) || t == "Consent"
+		return slices.Contains(staffTypes, t) && t != "CareTeam" || isDirectory(t) || t == "Consent"
 	}
 	return false
 }
@@ -81,13 +81,23 @@ func (g *Guard) prepareWrite(c Caller, t fhir.Type, want smart.Permission, body 
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(slices.Collect(p.Terms().Values(termKind)), func(v []byte) bool { return string(v) == kindNotice }) {
-		return nil, fhir.Errorf(fhir.Forbidden, "Notices are written by the gateway alone.") // they are mailed
+	if err := refuseNotice(p.Terms()); err != nil {
+		return nil, err
 	}
 	if p.Type != t {
 		return nil, fhir.ElementErrorf(fhir.Invalid, "resourceType", "The body is a %s, the address says %s.", p.Type, t)
 	}
 	return p, nil
+}
+
+// refuseNotice keeps notices to the gateway: they are mailed.
+func refuseNotice(terms store.Terms) error {
+	for kind := range terms.Values(termKind) {
+		if string(kind) == kindNotice {
+			return fhir.Errorf(fhir.Forbidden, "Notices are written by the gateway alone.")
+		}
+	}
+	return nil
 }
 
 // allowImage judges what a resource will be after a write: every patient it will
@@ -147,6 +157,10 @@ func (g *Guard) recordWrite(tx *engine.Tx, c Caller, action string, r *fhir.Reso
 // and what it will be must both be open to the caller.
 func (g *Guard) Update(ctx context.Context, c Caller, key fhir.Key, body []byte, ifMatch *int64) (r *fhir.Resource, created bool, err error) {
 	e := g.entry(c, "update", key.Type)
+	body, seen, err := g.keepLabels(ctx, key, body)
+	if err != nil {
+		return nil, false, g.refused(ctx, e, err)
+	}
 	p, err := g.prepareWrite(c, key.Type, smart.MayUpdate, body)
 	if err == nil && p.ID != key.ID {
 		err = fhir.ElementErrorf(fhir.Invalid, string(key.Type)+".id", "The id of the body must be the id of the address.")
@@ -163,6 +177,9 @@ func (g *Guard) Update(ctx context.Context, c Caller, key fhir.Key, body []byte,
 	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
 		if err := g.allowBefore(tx, c, key, smart.MayUpdate); err != nil {
 			return err
+		}
+		if now, err := versionOf(tx, key); err != nil || now != seen {
+			return orElse(err, fhir.Errorf(fhir.Conflict, "The resource was changed meanwhile."))
 		}
 		if err := g.allowImage(tx, c, smart.MayUpdate, key.Type, p.Terms()); err != nil {
 			return err
@@ -186,15 +203,65 @@ func (g *Guard) Update(ctx context.Context, c Caller, key fhir.Key, body []byte,
 	return r, created, nil
 }
 
-// allowBefore judges the resource that a write replaces: hidden is NotFound. An
-// id that is free may be taken.
-func (g *Guard) allowBefore(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permission) error {
+// versionOf gives the number of the newest version; 0 when there is none.
+func versionOf(tx *engine.Tx, key fhir.Key) (int64, error) {
 	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
 	if err == store.ErrNotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return v.Version, nil
+}
+
+// keepLabels adds to a body the security labels of the version that it replaces
+// (https://hl7.org/fhir/R4/resource.html#Meta: labels are merged on update), so
+// that an app that leaves meta out does not open what was closed. It gives the
+// number of that version.
+func (g *Guard) keepLabels(ctx context.Context, key fhir.Key, body []byte) ([]byte, int64, error) {
+	var old []any
+	var seen int64
+	err := g.engine.View(ctx, func(tx *engine.Tx) error {
+		v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
+		if err == store.ErrNotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		seen = v.Version
+		if v.Deleted {
+			return nil
+		}
+		tree, err := fhir.Tree(v.Body)
+		old, _ = node(tree).obj("meta")["security"].([]any)
+		return err
+	})
+	if err != nil || len(old) == 0 {
+		return body, seen, err
+	}
+	return fhir.AddSecurity(body, old), seen, nil
+}
+
+// allowBefore judges the resource that a write replaces: hidden is NotFound, and
+// so is, for people, an id that is free: or trying ids would tell which are not.
+func (g *Guard) allowBefore(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permission) error {
+	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
+	if err == store.ErrNotFound && c.Identity.Role == smart.System {
 		return nil
+	}
+	if err == store.ErrNotFound {
+		return fhir.ErrNotFound()
 	}
 	if err != nil {
 		return err
+	}
+	if err := refuseNotice(v.Terms); err != nil {
+		return err
+	}
+	if key.Type == "Provenance" {
+		return fhir.Errorf(fhir.Forbidden, "A Provenance is never changed.")
 	}
 	s, err := g.lookAt(tx, c, key, want)
 	if err != nil {

@@ -93,7 +93,8 @@ func (q *request) invite() error {
 	if err != nil {
 		return err
 	}
-	invitation := consent.Invitation{Email: a.text("email"), NPI: a.text("npi"), Narrowing: a.narrowing(q)}
+	invitation := consent.Invitation{Email: a.text("email"), NPI: a.text("npi"), Narrowing: a.narrowing(q),
+		Word: &consent.CallersWord{Caller: a.text("caller"), Check: a.text("check"), Asked: a.text("asked")}}
 	if err := a.finish(); err != nil {
 		return err
 	}
