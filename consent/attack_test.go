@@ -3,6 +3,7 @@ package consent_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -136,6 +137,36 @@ func TestTheLogOfOnePatientTellsNothingOfAnother(t *testing.T) {
 	}
 	if !seen {
 		t.Error("the log does not name what helen may know of")
+	}
+}
+
+func TestPagesOfTheLog(t *testing.T) {
+	w := newWorld(t)
+	for range 7 {
+		w.may("adams", "Observation/mateo-weight")
+		w.clock.pass(time.Second)
+	}
+	grace := w.as("grace")
+	ids, query := []string{}, "patient=mateo&_count=3"
+	for pages := 0; query != ""; pages++ {
+		values, err := url.ParseQuery(query)
+		if err != nil || pages > 10 {
+			t.Fatalf("page %d: %v", pages, err)
+		}
+		page, err := w.guard.Search(t.Context(), grace, "AuditEvent", values, false)
+		if err != nil || len(page.Entries) > 3 {
+			t.Fatalf("got %d entries, %v", len(page.Entries), err)
+		}
+		for _, e := range page.Entries {
+			if strings.Contains(string(e.Resource.JSON), "Practitioner/adams") {
+				ids = append(ids, e.Resource.ID)
+			}
+		}
+		query = page.Next
+	}
+	slices.Sort(ids)
+	if n := len(ids); n != 7 || len(slices.Compact(ids)) != n {
+		t.Errorf("got %v, want 7 different rows", ids)
 	}
 }
 

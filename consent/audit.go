@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,8 @@ import (
 )
 
 // The audit log is append-only. The entries of one commit round are written
-// together, a few to a record (kind "audit", key: time and a random part), with a
-// pointer for each patient concerned (kind "audit-of", newest first). AuditEvents are rendered
+// together, a few to a record (kind "audit", key: time and a random part), with
+// one pointer for each patient concerned (kind "audit-of", newest first). AuditEvents are rendered
 // from it when they are read.
 const (
 	recordAudit   = "audit"
@@ -122,52 +123,64 @@ const auditSize = 900
 
 // writeAudit adds a round of entries inside a transaction.
 func writeAudit(w store.Writer, entries []*auditEntry) error {
+	pointers := map[string]string{} // by patient: "key row,row;key row"
 	for first := 0; first < len(entries); {
-		value := []byte("[")
-		next := first
-		for ; next < len(entries) && (next == first || len(value) < auditSize); next++ {
-			row, err := json.Marshal(entries[next])
-			if err != nil {
-				return err
-			}
-			if next > first {
-				if len(value)+len(row) > auditSize {
-					break
-				}
-				value = append(value, ',')
-			}
-			value = append(value, row...)
-		}
-		if err := writeAuditRecord(w, entries[first:next], append(value, ']')); err != nil {
+		value, next, err := packAudit(entries, first)
+		if err != nil {
 			return err
 		}
+		key := auditKey(entries[first].When)
+		if err := w.PutRecord(&store.Record{Kind: recordAudit, Key: key, Value: value}); err != nil {
+			return err
+		}
+		for i, e := range entries[first:next] {
+			for _, p := range e.Patients {
+				pointers[p] = addPointer(pointers[p], key, i)
+			}
+		}
 		first = next
+	}
+	if len(pointers) == 0 {
+		return nil
+	}
+	key := auditKey(entries[0].When)
+	newestFirst := fmt.Sprintf("%016x", uint64(math.MaxInt64-entries[0].When.UnixNano())) + key[16:]
+	for p, rows := range pointers {
+		if err := w.PutRecord(&store.Record{Kind: recordAuditOf, Key: p + "/" + newestFirst, Value: []byte(rows)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// writeAuditRecord writes some entries as one record, and a pointer to it for
-// each patient concerned.
-func writeAuditRecord(w store.Writer, entries []*auditEntry, value []byte) error {
-	at := entries[0].When
-	key := auditKey(at)
-	if err := w.PutRecord(&store.Record{Kind: recordAudit, Key: key, Value: value}); err != nil {
-		return err
-	}
-	whose := map[string][]string{}
-	for i, e := range entries {
-		for _, p := range e.Patients {
-			whose[p] = append(whose[p], strconv.Itoa(i))
+// packAudit writes entries from first on as one value, and gives the first that
+// did not fit.
+func packAudit(entries []*auditEntry, first int) (value []byte, next int, err error) {
+	value = []byte("[")
+	for next = first; next < len(entries); next++ {
+		row, err := json.Marshal(entries[next])
+		if err != nil {
+			return nil, 0, err
 		}
-	}
-	newestFirst := fmt.Sprintf("%016x", uint64(math.MaxInt64-at.UnixNano()))
-	for p, rows := range whose {
-		rec := &store.Record{Kind: recordAuditOf, Key: p + "/" + newestFirst + key[16:], Value: []byte(key + " " + strings.Join(rows, ","))}
-		if err := w.PutRecord(rec); err != nil {
-			return err
+		if next > first {
+			if len(value)+len(row) > auditSize {
+				break
+			}
+			value = append(value, ',')
 		}
+		value = append(value, row...)
 	}
-	return nil
+	return append(value, ']'), next, nil
+}
+
+func addPointer(rows, key string, row int) string {
+	switch {
+	case rows == "":
+		return key + " " + strconv.Itoa(row)
+	case strings.HasPrefix(rows[strings.LastIndexByte(rows, ';')+1:], key+" "):
+		return rows + "," + strconv.Itoa(row)
+	}
+	return rows + ";" + key + " " + strconv.Itoa(row)
 }
 
 // An auditor gathers the entries of reads that happen at the same time and
@@ -264,20 +277,30 @@ func auditOf(r store.Reader, patient, after string, limit int) (entries []auditR
 		next = strings.TrimPrefix(pointers[limit-1].Key, prefix)
 	}
 	for _, p := range pointers {
-		key, rows, _ := strings.Cut(string(p.Value), " ")
-		round, err := readRound(r, key)
-		if err != nil {
-			return nil, "", err
-		}
-		for row := range strings.SplitSeq(rows, ",") {
-			i, err := strconv.Atoi(row)
-			if err != nil || i < 0 || i >= len(round) {
-				return nil, "", errors.New("consent: damaged audit pointer")
+		for _, part := range slices.Backward(strings.Split(string(p.Value), ";")) {
+			if entries, err = appendRows(r, entries, part); err != nil {
+				return nil, "", err
 			}
-			entries = append(entries, auditRow{key + "-" + row, round[i]})
 		}
 	}
 	return entries, next, nil
+}
+
+// appendRows reads the rows that a part of a pointer names, newest first.
+func appendRows(r store.Reader, entries []auditRow, part string) ([]auditRow, error) {
+	key, rows, _ := strings.Cut(part, " ")
+	record, err := readRound(r, key)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range slices.Backward(strings.Split(rows, ",")) {
+		i, err := strconv.Atoi(row)
+		if err != nil || i < 0 || i >= len(record) {
+			return nil, errors.New("consent: damaged audit pointer")
+		}
+		entries = append(entries, auditRow{key + "-" + row, record[i]})
+	}
+	return entries, nil
 }
 
 // An auditRow is an entry with its id.

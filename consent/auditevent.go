@@ -57,8 +57,8 @@ func forViewer(tx *engine.Tx, s *sighting, patient string, row auditRow) (auditR
 	return auditRow{row.id, &own}, !about || len(own.Returned) > 0, nil
 }
 
-// maxSkipped is how many hidden rows one page of the log steps over at most.
-const maxSkipped = 10000
+// maxHidden is how many hidden rows one page of the log steps over at most.
+const maxHidden = 10000
 
 // auditPageOf gives rows of a patient's log that the caller may see. The caller
 // must have authority over the patient.
@@ -70,28 +70,34 @@ func (g *Guard) auditPageOf(tx *engine.Tx, c Caller, patient, cursor string, cou
 	if err != nil {
 		return nil, "", err
 	}
-	for skipped := 0; skipped < maxSkipped; {
-		batch, after, err := auditOf(tx.Reader(), patient, cursor, 1)
+	// A cursor is the last pointer that was read whole and how many rows of the
+	// next one were.
+	key, done, _ := strings.Cut(cursor, "+")
+	skip, _ := strconv.Atoi(done)
+	for hidden := 0; ; skip = 0 {
+		batch, after, err := auditOf(tx.Reader(), patient, key, 1)
 		if err != nil {
 			return nil, "", err
 		}
-		for _, row := range batch {
-			shown, ok, err := forViewer(tx, s, patient, row)
+		for i := skip; i < len(batch); i++ {
+			if len(rows) == count || hidden == maxHidden {
+				return rows, key + "+" + strconv.Itoa(i), nil
+			}
+			shown, ok, err := forViewer(tx, s, patient, batch[i])
 			if err != nil {
 				return nil, "", err
 			}
 			if ok {
 				rows = append(rows, shown)
 			} else {
-				skipped++
+				hidden++
 			}
 		}
-		cursor = after
-		if after == "" || len(rows) >= count {
-			break
+		if after == "" {
+			return rows, "", nil
 		}
+		key = after
 	}
-	return rows, cursor, nil
 }
 
 // searchAuditEvents answers AuditEvent?patient=…, newest first.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 // requests each, so that both meet the same machine. The metric ratio is the
 // share of the bare handler's requests per second that the gateway reaches.
 func BenchmarkAuthorised(b *testing.B) {
+	limitMemory(os.LookupEnv) // as main does
 	g := startDemo(b, nil)
 	token := g.launch("grace", "launch/patient patient/*.rs", "pt-1")["access_token"].(string)
 	for name, path := range map[string]string{
