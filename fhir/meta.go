@@ -139,6 +139,9 @@ func membersOf(body []byte, at int, names ...string) []member {
 	missing := len(names)
 	for at++; missing > 0 && at < len(body) && body[at] != '}'; {
 		part, next := memberAt(body, at)
+		if part.end > len(body) || part.value-2 <= part.start { // cut off: no JSON
+			return found
+		}
 		for i, name := range names {
 			if found[i].end == 0 && string(body[part.start+1:part.value-2]) == name {
 				found[i] = part
@@ -210,8 +213,8 @@ func skipValue(body []byte, at int) int {
 	return at
 }
 
-// Header reads the type and the id off a compact body without decoding it; each
-// is empty when it is not there, not a string, or written with escapes.
+// Header reads the type and the id off a compact body ([Compact]) without decoding
+// it; each is empty when it is not there, not a string, or written with escapes.
 func Header(compact []byte) Key {
 	if len(compact) < 2 || compact[0] != '{' {
 		return Key{}

@@ -24,3 +24,14 @@ func TestAddSecurity(t *testing.T) {
 		})
 	}
 }
+
+// TestHeaderOfWhatIsNoJSON must not panic, whatever it is given.
+func TestHeaderOfWhatIsNoJSON(t *testing.T) {
+	whole := `{"resourceType":"Patient","id":"1","name":[{"family":"\"x\\"}]}`
+	for end := range len(whole) {
+		fhir.Header([]byte(whole[:end]))
+	}
+	if got := fhir.Header([]byte(whole)); got.String() != "Patient/1" {
+		t.Errorf("got %v", got)
+	}
+}

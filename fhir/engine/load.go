@@ -150,9 +150,12 @@ func (l *Loader) prepare(ctx context.Context, b *batch) {
 		if one.err != nil {
 			continue
 		}
-		if compact, err := fhir.Compact(one.raw); err == nil {
-			one.raw = compact // what is no JSON gets its error from the parser
+		compact, err := fhir.Compact(one.raw)
+		if err != nil { // no JSON: the parser says what is wrong
+			l.parse(one)
+			continue
 		}
+		one.raw = compact
 	}
 	err := l.engine.View(ctx, func(tx *Tx) error {
 		for i := range b.lines {
