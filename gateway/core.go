@@ -13,6 +13,7 @@ import (
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
 	"mypatients/fhir/store"
+	"mypatients/gateway/web"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
 )
@@ -51,12 +52,17 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 	if err != nil {
 		return nil, err
 	}
+	refuse, err := web.ErrorPage(brandOf(c.Brand))
+	if err != nil {
+		return nil, err
+	}
 	k.server, err = authserver.New(ctx, authserver.Config{
 		Store: k.store, Now: now, Issuer: c.BaseURL, FHIRBase: c.BaseURL + "/fhir", Key: c.KeyBytes(),
 		OpenRegistration: c.Registration.Open, InitialAccessToken: c.Registration.InitialAccessToken.Reveal(),
 		LoginURL:          func(pending string) string { return c.BaseURL + "/authorize?request=" + pending },
 		ManagementURL:     c.BaseURL + "/patient/apps",
 		StyleURL:          c.BaseURL + stylePath,
+		ErrorPage:         refuse,
 		AllowLoopbackJWKS: c.Demo,
 		Logger:            log,
 	})

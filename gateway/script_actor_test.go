@@ -86,10 +86,20 @@ func (a *actor) send(method, path string, body io.Reader, headers map[string]str
 	return err
 }
 
-// open goes to a page, by way of the sign-in form when that comes first.
+// open goes to a page.
 func (a *actor) open(path string) error {
-	if err := a.send(http.MethodGet, path, nil, map[string]string{"Accept": "text/html"}); err != nil {
+	return a.send(http.MethodGet, path, nil, map[string]string{"Accept": "text/html"})
+}
+
+// enter goes to a page, and signs in when that is asked first.
+func (a *actor) enter(path string) error {
+	if err := a.open(path); err != nil {
 		return err
+	}
+	if a.doc != nil && linkOf(a.doc, "Sign in") != nil { // a session had ended
+		if err := a.follow("Sign in"); err != nil {
+			return err
+		}
 	}
 	if a.doc != nil && a.name != "nobody" && hasField(a.doc, "password") {
 		return a.press("Sign in", url.Values{"username": {a.name}, "password": {demo.Password}})
@@ -179,7 +189,7 @@ func (a *actor) authorize(client, scope, launch string) error {
 	if launch != "" {
 		query.Set("launch", launch)
 	}
-	return a.open("/oauth/authorize?" + query.Encode())
+	return a.enter("/oauth/authorize?" + query.Encode())
 }
 
 // exchange has the app take up the code it was sent.
@@ -272,6 +282,9 @@ func (a *actor) backend(scope, audience, id string) error {
 
 // said is what the last answer said: the words of a page, or the body.
 func (a *actor) said() string {
+	if a.away != nil {
+		return "sent to " + a.away.String()
+	}
 	if a.doc != nil {
 		return words(a.doc)
 	}

@@ -18,14 +18,14 @@ import (
 
 const clockLayout = "2006-01-02 15:04"
 
-// A command does something on the stage. An error fails the script, or is what
+// A deed does something on the stage. An error fails the script, or is what
 // it waits for when the command stands after "!".
-type command func(s *stage, ts *testscript.TestScript, args []string) error
+type deed func(s *stage, ts *testscript.TestScript, args []string) error
 
 // An assertion tells whether something holds, and what was found.
 type assertion func(s *stage, args []string) (bool, string, error)
 
-// commands are what scripts are written in.
+// deeds are what scripts are written in.
 //
 //	as NAME [PATH]            go on as this person, signed in at a page
 //	open PATH                 open a page · follow LINK · press BUTTON [FIELD=VALUE…]
@@ -40,6 +40,7 @@ type assertion func(s *stage, args []string) (bool, string, error)
 //	call METHOD PATH [FILE] [HEADER:VALUE…]  the same, anywhere and with plain JSON
 //	op PATH NAME=VALUE…       a FHIR operation with these Parameters
 //	clock +DURATION | DATE TIME              move the clock, in the site's time zone
+//	repeat N COMMAND…         do it several times
 //	chores                    do what the gateway does every minute
 //	keep FILE · set VAR PATH · catch VAR REGEXP      keep the answer, or part of it
 //	change FILE PATH JSON · spoil FILE OLD NEW [TIMES]   change a file: NEW in Go's quoting
@@ -49,18 +50,19 @@ type assertion func(s *stage, args []string) (bool, string, error)
 //	status CODE · at PATH · title WORDS · page WORDS… (says all; with !, none)
 //	json PATH [VALUE] · header NAME VALUE · away PREFIX
 //	mail ADDRESS WORDS… (waits; with !, no mail to anybody says any)
-func commands() map[string]func(*testscript.TestScript, bool, []string) {
+func deeds() map[string]func(*testscript.TestScript, bool, []string) {
 	all := map[string]func(*testscript.TestScript, bool, []string){}
-	for name, do := range map[string]command{
-		"as": goOn, "open": openPage, "follow": followLink, "press": pressButton,
-		"authorize": authorize, "exchange": exchange, "app": app, "refresh": refresh, "backend": backend, "bearer": bearer, "oauth": oauthForm,
-		"fhir": fhirCall, "call": plainCall, "op": operation, "clock": moveClock, "chores": doChores,
-		"keep": keep, "set": setVariable, "catch": catch, "change": change, "spoil": spoil,
+	for name, do := range map[string]deed{
+		"as": doAs, "open": doOpen, "follow": doFollow, "press": doPress,
+		"authorize": doAuthorize, "exchange": doExchange, "app": doApp, "refresh": doRefresh, "backend": doBackend, "bearer": doBearer, "oauth": doOAuth,
+		"fhir": doFHIR, "call": doCall, "op": doOperation, "clock": doClock, "chores": doChores,
+		"keep": doKeep, "set": doSet, "catch": doCatch, "change": doChange, "spoil": doSpoil,
 	} {
 		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
-			err := do(ts.Value(stageKey{}).(*stage), ts, args)
+			s := ts.Value(stageKey{}).(*stage)
+			err := do(s, ts, args)
 			if (err != nil) != neg {
-				ts.Fatalf("%s: %v", name, or(err, "it went well"))
+				ts.Fatalf("%s: %v\n%s", name, otherwise(err, "it went well"), s.actor.scene())
 			}
 		}
 	}
@@ -71,15 +73,24 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 			s := ts.Value(stageKey{}).(*stage)
 			ok, got, err := holds(s, args)
 			if err != nil || ok == neg {
-				ts.Fatalf("%s %q: got %s %v\n%s", name, args, got, or(err, ""), s.actor.scene())
+				ts.Fatalf("%s %q: got %s %v\n%s", name, args, got, otherwise(err, ""), s.actor.scene())
 			}
 		}
 	}
 	all["page"], all["mail"] = pageSays, mailSays
+	all["repeat"] = func(ts *testscript.TestScript, neg bool, args []string) {
+		times, err := strconv.Atoi(args[0])
+		if err != nil || all[args[1]] == nil {
+			ts.Fatalf("repeat %q: %v", args, err)
+		}
+		for range times {
+			all[args[1]](ts, neg, args[2:])
+		}
+	}
 	return all
 }
 
-func or(err error, text string) any {
+func otherwise(err error, text string) any {
 	if err == nil {
 		return text
 	}
@@ -112,32 +123,32 @@ func need(args []string, least, most int) error {
 	return nil
 }
 
-func goOn(s *stage, _ *testscript.TestScript, args []string) error {
+func doAs(s *stage, _ *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 2); err != nil {
 		return err
 	}
 	a := s.cast(args[0])
 	if len(args) == 2 {
-		return a.open(args[1])
+		return a.enter(args[1])
 	}
 	return nil
 }
 
-func openPage(s *stage, _ *testscript.TestScript, args []string) error {
+func doOpen(s *stage, _ *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 1); err != nil {
 		return err
 	}
 	return s.actor.open(args[0])
 }
 
-func followLink(s *stage, _ *testscript.TestScript, args []string) error {
+func doFollow(s *stage, _ *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 1); err != nil {
 		return err
 	}
 	return s.actor.follow(args[0])
 }
 
-func pressButton(s *stage, _ *testscript.TestScript, args []string) error {
+func doPress(s *stage, _ *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 20); err != nil {
 		return err
 	}
@@ -148,21 +159,21 @@ func pressButton(s *stage, _ *testscript.TestScript, args []string) error {
 	return s.actor.press(args[0], fill)
 }
 
-func authorize(s *stage, _ *testscript.TestScript, args []string) error {
-	options, rest := pairs(args)
-	if err := need(rest, 2, 2); err != nil {
+func doAuthorize(s *stage, _ *testscript.TestScript, args []string) error {
+	if err := need(args, 2, 4); err != nil {
 		return err
 	}
-	return s.actor.authorize(rest[0], rest[1], options.Get("launch"))
+	options, _ := pairs(args[2:])
+	return s.actor.authorize(args[0], args[1], options.Get("launch"))
 }
 
-func exchange(s *stage, _ *testscript.TestScript, _ []string) error { return s.actor.exchange() }
+func doExchange(s *stage, _ *testscript.TestScript, _ []string) error { return s.actor.exchange() }
 
-func app(s *stage, ts *testscript.TestScript, args []string) error {
-	if err := authorize(s, ts, args); err != nil {
+func doApp(s *stage, ts *testscript.TestScript, args []string) error {
+	if err := doAuthorize(s, ts, args); err != nil {
 		return err
 	}
-	options, _ := pairs(args)
+	options, _ := pairs(args[2:])
 	fill := url.Values{}
 	if patient := options.Get("patient"); patient != "" {
 		fill.Set("patient", patient)
@@ -173,7 +184,7 @@ func app(s *stage, ts *testscript.TestScript, args []string) error {
 	return s.actor.exchange()
 }
 
-func refresh(s *stage, _ *testscript.TestScript, args []string) error {
+func doRefresh(s *stage, _ *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 2); err != nil {
 		return err
 	}
@@ -184,7 +195,7 @@ func refresh(s *stage, _ *testscript.TestScript, args []string) error {
 	return s.actor.token(form)
 }
 
-func backend(s *stage, _ *testscript.TestScript, args []string) error {
+func doBackend(s *stage, _ *testscript.TestScript, args []string) error {
 	options, rest := pairs(args)
 	if err := need(rest, 2, 2); err != nil {
 		return err
@@ -199,7 +210,7 @@ func backend(s *stage, _ *testscript.TestScript, args []string) error {
 	return s.cast(rest[0]).backend(rest[1], audience, id)
 }
 
-func bearer(s *stage, _ *testscript.TestScript, args []string) error {
+func doBearer(s *stage, _ *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 1); err != nil {
 		return err
 	}
@@ -207,7 +218,7 @@ func bearer(s *stage, _ *testscript.TestScript, args []string) error {
 	return nil
 }
 
-func oauthForm(s *stage, _ *testscript.TestScript, args []string) error {
+func doOAuth(s *stage, _ *testscript.TestScript, args []string) error {
 	form, rest := pairs(args)
 	if err := need(rest, 1, 1); err != nil {
 		return err
@@ -217,11 +228,11 @@ func oauthForm(s *stage, _ *testscript.TestScript, args []string) error {
 	return s.actor.oauth(rest[0], login, form)
 }
 
-func fhirCall(s *stage, ts *testscript.TestScript, args []string) error {
+func doFHIR(s *stage, ts *testscript.TestScript, args []string) error {
 	return callWith(s, ts, "/fhir/", "application/fhir+json", args)
 }
 
-func plainCall(s *stage, ts *testscript.TestScript, args []string) error {
+func doCall(s *stage, ts *testscript.TestScript, args []string) error {
 	return callWith(s, ts, "", "application/json", args)
 }
 
@@ -236,14 +247,14 @@ func callWith(s *stage, ts *testscript.TestScript, prefix, kind string, args []s
 			headers[name] = strings.TrimSpace(value)
 			continue
 		}
-		body = []byte(os.Expand(ts.ReadFile(arg), ts.Getenv))
+		body = []byte(strings.TrimSuffix(os.Expand(ts.ReadFile(arg), ts.Getenv), "\n"))
 	}
 	return s.actor.call(args[0], prefix+args[1], kind, body, headers)
 }
 
 // operation posts Parameters. A value that looks like a reference is one, and
 // period is START/END.
-func operation(s *stage, _ *testscript.TestScript, args []string) error {
+func doOperation(s *stage, _ *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 20); err != nil {
 		return err
 	}
@@ -277,7 +288,7 @@ func operation(s *stage, _ *testscript.TestScript, args []string) error {
 	return s.actor.call("POST", "/fhir/"+args[0], "application/fhir+json", body, nil)
 }
 
-func moveClock(s *stage, _ *testscript.TestScript, args []string) error {
+func doClock(s *stage, _ *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 2); err != nil {
 		return err
 	}
@@ -305,14 +316,14 @@ func doChores(s *stage, _ *testscript.TestScript, _ []string) error {
 	return nil
 }
 
-func keep(s *stage, ts *testscript.TestScript, args []string) error {
+func doKeep(s *stage, ts *testscript.TestScript, args []string) error {
 	if err := need(args, 1, 1); err != nil {
 		return err
 	}
 	return os.WriteFile(ts.MkAbs(args[0]), s.actor.body, 0o600)
 }
 
-func setVariable(s *stage, ts *testscript.TestScript, args []string) error {
+func doSet(s *stage, ts *testscript.TestScript, args []string) error {
 	if err := need(args, 2, 2); err != nil {
 		return err
 	}
@@ -324,7 +335,7 @@ func setVariable(s *stage, ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-func catch(s *stage, ts *testscript.TestScript, args []string) error {
+func doCatch(s *stage, ts *testscript.TestScript, args []string) error {
 	if err := need(args, 2, 2); err != nil {
 		return err
 	}
@@ -340,7 +351,7 @@ func catch(s *stage, ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
-func change(_ *stage, ts *testscript.TestScript, args []string) error {
+func doChange(_ *stage, ts *testscript.TestScript, args []string) error {
 	if err := need(args, 2, 3); err != nil {
 		return err
 	}
@@ -357,11 +368,11 @@ func change(_ *stage, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[0]), []byte(out), 0o600)
 }
 
-func spoil(_ *stage, ts *testscript.TestScript, args []string) error {
+func doSpoil(_ *stage, ts *testscript.TestScript, args []string) error {
 	if err := need(args, 3, 4); err != nil {
 		return err
 	}
-	with, err := strconv.Unquote(`"` + args[2] + `"`)
+	with, err := strconv.Unquote(`"` + strings.ReplaceAll(args[2], `"`, `\"`) + `"`)
 	if err != nil {
 		return err
 	}

@@ -19,20 +19,21 @@ import (
 
 // TestScripts plays the story of the product, people as actors, over HTTP. Each
 // script of testdata/script has a whole demo of its own, with a clock that only
-// it moves. The commands are explained beside commands, in script_commands_test.go.
+// it moves. The commands are explained beside deeds, in script_commands_test.go.
 func TestScripts(t *testing.T) {
 	seed := t.TempDir()
 	newStage(t, seed).close()
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
-		Cmds:               commands(),
+		Cmds:               deeds(),
 		Setup: func(e *testscript.Env) error {
-			folder := e.WorkDir + "/.data"
+			t := e.T().(testing.TB)
+			folder := t.TempDir()
 			if err := os.CopyFS(folder, os.DirFS(seed)); err != nil {
 				return err
 			}
-			e.Values[stageKey{}] = newStage(e.T().(testing.TB), folder)
+			e.Values[stageKey{}] = newStage(t, folder)
 			e.Setenv("BASE", scriptBase)
 			return nil
 		},
@@ -160,7 +161,7 @@ func (s *stage) mail(address string, words []string) bool {
 // mailsSaying counts the mails, to whomever, that hold a word.
 func (s *stage) mailsSaying(word string) (n int) {
 	for _, m := range s.program.mailbox.Mails() {
-		if strings.Contains(strings.ToLower(string(m.Raw)+m.Subject+m.Text), strings.ToLower(word)) {
+		if strings.Contains(strings.ToLower(m.Subject+"\n"+m.Text), strings.ToLower(word)) {
 			n++
 		}
 	}

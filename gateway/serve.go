@@ -76,7 +76,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	}
 	err = web.Mount(r, web.Config{
 		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now},
-		Now: now, Base: c.BaseURL, Zone: c.Zone(), Brand: web.Brand{Name: c.Brand.Name, Accent: c.Brand.Accent}, Log: log,
+		Now: now, Base: c.BaseURL, Zone: c.Zone(), Brand: brandOf(c.Brand), Log: log,
 	})
 	if err != nil {
 		return nil, err

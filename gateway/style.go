@@ -6,7 +6,11 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"mypatients/config"
+	"mypatients/gateway/web"
 )
+
+// brandOf is how the pages present themselves.
+func brandOf(b config.Brand) web.Brand { return web.Brand{Name: b.Name, Accent: b.Accent} }
 
 // stylePath is where apps find how the site looks.
 const stylePath = "/smart-style.json"

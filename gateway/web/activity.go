@@ -34,6 +34,16 @@ type lookLine struct {
 // Refused reports that the person was not let in.
 func (l lookLine) Refused() bool { return l.Outcome != "" && l.Outcome != "ok" }
 
+// OnContent reports whether what was done is only told together with the kinds of
+// information that it was done to.
+func (l lookLine) OnContent() bool {
+	switch l.Action {
+	case "create", "update", "patch", "delete":
+		return true
+	}
+	return changes(l.Action) == ""
+}
+
 // maxLooks is how many rows of the log the page reads.
 const maxLooks = 500
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,7 +18,8 @@ import (
 // An authorizeView asks a person what an app may see.
 type authorizeView struct {
 	App      string
-	Site     string // where the answer goes, as far as it tells a person something
+	Site     string // the host that this request's answer goes to; empty: none, as for an app on a phone
+	Local    bool   // the answer goes to the person's own device
 	Request  string
 	Scopes   []scopeView
 	Offline  bool // it wants to go on when the person is away
@@ -131,7 +133,8 @@ func (v *visit) deny(p *authserver.Pending, code, text string) error {
 }
 
 func (v *visit) authorizeView(p *authserver.Pending) (authorizeView, error) {
-	view := authorizeView{App: p.Client.Name, Request: p.ID, Choose: p.NeedPatient, Site: siteOf(p.Client)}
+	view := authorizeView{App: p.Client.Name, Request: p.ID, Choose: p.NeedPatient}
+	view.Site, view.Local = siteOf(p.RedirectURI)
 	if view.App == "" {
 		view.App = p.Client.ID
 	}
@@ -298,14 +301,19 @@ func only(params url.Values) string {
 	return strings.Join(parts, ", ")
 }
 
-// siteOf names the place that an app answers from.
-func siteOf(c smart.Client) string {
-	if len(c.RedirectURIs) == 0 {
-		return ""
-	}
-	u, err := url.Parse(c.RedirectURIs[0])
+// siteOf names the place to which an answer goes: its host, or the person's own
+// device (RFC 8252 section 7).
+func siteOf(redirect string) (host string, local bool) {
+	u, err := url.Parse(redirect)
 	if err != nil {
-		return ""
+		return "", false
 	}
-	return u.Hostname()
+	if u.Scheme != "https" && u.Scheme != "http" {
+		return "", true
+	}
+	name := u.Hostname()
+	if ip, err := netip.ParseAddr(name); err == nil && ip.IsLoopback() || name == "localhost" {
+		return u.Host, true
+	}
+	return u.Host, false
 }

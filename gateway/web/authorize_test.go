@@ -19,15 +19,23 @@ const (
 // app registers an app and gives the address that starts its authorization.
 func (w *world) app(scope string, more ...string) string {
 	w.t.Helper()
-	err := w.oauth.PutClient(w.t.Context(), smart.Client{
+	return w.register(diaryApp(scope), more...)
+}
+
+func diaryApp(scope string) smart.Client {
+	return smart.Client{
 		ID: "growth", Name: "Growth <i>Diary</i>", RedirectURIs: []string{appCallback}, Scope: scope, AuthMethod: smart.AuthNone,
 		GrantTypes: []string{"authorization_code", "refresh_token"}, LaunchURI: "http://127.0.0.1:9/launch",
-	})
-	if err != nil {
+	}
+}
+
+func (w *world) register(app smart.Client, more ...string) string {
+	w.t.Helper()
+	if err := w.oauth.PutClient(w.t.Context(), app); err != nil {
 		w.t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte(verifier))
-	q := url.Values{"response_type": {"code"}, "client_id": {"growth"}, "redirect_uri": {appCallback}, "scope": {scope}, "state": {"s-1234567890"},
+	q := url.Values{"response_type": {"code"}, "client_id": {app.ID}, "redirect_uri": {appCallback}, "scope": {app.Scope}, "state": {"s-1234567890"},
 		"aud": {w.base + "/fhir"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"}}
 	for i := 0; i < len(more); i += 2 {
 		q.Set(more[i], more[i+1])

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
@@ -38,7 +39,7 @@ func (w *world) browser() *browser {
 		w.t.Fatal(err)
 	}
 	b := &browser{t: w.t, base: w.base}
-	b.client = &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+	b.client = &http.Client{Jar: jar, Timeout: time.Minute, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if "http://"+r.URL.Host != w.base {
 			b.away = r.URL.String()
 			return http.ErrUseLastResponse
@@ -243,6 +244,18 @@ func attr(n *html.Node, name string) string {
 
 func has(n *html.Node, name string) bool {
 	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == name })
+}
+
+// shown gives the words of a node without what is hidden.
+func shown(root *html.Node) string {
+	for n := range root.Descendants() {
+		if has(n, "hidden") {
+			for n.FirstChild != nil {
+				n.RemoveChild(n.FirstChild)
+			}
+		}
+	}
+	return text(root)
 }
 
 // text gives the words of a node, with single spaces.

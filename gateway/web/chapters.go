@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,9 +49,14 @@ type medicine struct {
 	Reason []codeable `json:"reasonCode"`
 }
 
+// approval is the number of an American drug approval, which RxNorm puts in front
+// of the names of some products.
+var approval = regexp.MustCompile(`^(ANDA|NDA|BLA)[0-9]{6} `)
+
 // Title is the name of the medicine.
 func (m medicine) Title() string {
-	return cmp.Or(m.Name.String(), m.Reference.Display, m.Reference.Reference)
+	name := cmp.Or(m.Name.String(), m.Reference.Display, m.Reference.Reference)
+	return approval.ReplaceAllString(name, "")
 }
 
 type shot struct {

@@ -12,7 +12,7 @@ import (
 // An errorView is the page of last resort. Code selects its words; Text is a
 // sentence of ours about this case, or empty.
 type errorView struct {
-	Code string // not-found, forged, forbidden, busy, conflict, invalid, gone, unavailable, internal
+	Code string // not-found, forged, forbidden, throttled, conflict, invalid, unavailable, app, connect, internal
 	Text string
 	Home string
 }
@@ -30,7 +30,7 @@ func (v *visit) fail(err error) {
 	}
 	v.site.Log.Log(v.ctx, level, "page refused", "request", v.id, "status", status, "code", view.Code, "cause", cause(err))
 	if v.show(status, "error", view, nil) != nil {
-		v.reply = reply{status: http.StatusInternalServerError, body: []byte("<!doctype html><title>Error</title><p>Something went wrong on our side.</p>\n")}
+		v.reply = reply{status: http.StatusInternalServerError, body: lastWords}
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"mypatients/smart/authserver"
 )
 
-// RenderSamples renders every page, once with all there is to show, every text
-// of which is the given one, and once with nothing. It fails for a page without
+// RenderSamples renders every page, once in every role with all there is to show,
+// every text of which is the given one, and once with less, down to nothing. It fails for a page without
 // a sample.
 func RenderSamples(text string) (map[string]string, error) {
 	now := time.Date(2026, 3, 10, 15, 0, 0, 0, time.UTC)
@@ -27,13 +27,17 @@ func RenderSamples(text string) (map[string]string, error) {
 	}
 	samples := samplesOf(text, now, w)
 	out := map[string]string{}
-	for name := range set {
+	for _, name := range set.names() {
 		views, ok := samples[name]
 		if !ok {
 			return nil, fmt.Errorf("no sample of page %s", name)
 		}
 		for i, view := range views {
-			for _, role := range []smart.Role{"", smart.Provider, smart.Proxy, smart.Staff} {
+			roles := []smart.Role{smart.Proxy}
+			if i == 0 {
+				roles = append(roles, "", smart.Provider, smart.Staff)
+			}
+			for _, role := range roles {
 				f := frame{Brand: Brand{Name: "Name"}, Page: name, Path: "/", Request: "r", CSRF: "token", Role: role, View: view}
 				if i == 0 {
 					f.Account, f.Person, f.Roles, f.Request = text, text, true, text
@@ -65,9 +69,16 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 	card := consent.Card{Patient: fhir.Key{Type: "Patient", ID: "1"}, Name: text, MRN: text, BirthDate: "2018-02-03", Gender: text,
 		Bases: []consent.Basis{{Code: consent.BasisPCP}, {Code: consent.BasisCode(text)}}, Until: now}
 	provider := consent.ProviderView{Key: key, Name: text, Specialty: text, Organization: text, NPI: text}
-	request := consent.RequestView{ID: "c1", Version: 1, State: consent.StateWaiting, Asked: now, Until: now, AnswerBy: now, Reason: text, Provider: provider, Patient: card}
+	claimed := provider
+	claimed.SelfClaimed = true
+	request := consent.RequestView{ID: "c1", Version: 1, State: consent.StateWaiting, Asked: now, Until: now, AnswerBy: now, Reason: text, Provider: claimed, Patient: card}
 	answered := request
 	answered.State, answered.Classes = consent.StateApproved, []fhir.Type{"Condition", "Basic"}
+	restrictedRequest, lessPrivate := request, request
+	restrictedRequest.Label, lessPrivate.Label, lessPrivate.Provider = restricted, "L", provider
+	restrictedAnswered := answered
+	restrictedAnswered.Label = restricted
+	spans := []spanView{{"3", now}, {"date", time.Time{}}}
 	who := about{Patient: card}
 	entry := consent.AccessEntry{Group: consent.BasisConsent, Provider: provider, Until: now, ConsentID: "c1", Version: 1}
 	onTeam := consent.AccessEntry{Group: consent.BasisCareTeam, Provider: provider, Member: key}
@@ -95,35 +106,36 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"stranger":  {strangerView{Next: text}, strangerView{}},
 		"authorize": {
 			authorizeView{App: text, Site: text, Request: text, Scopes: scopes, Offline: true, Choose: true, Patients: []consent.Card{card}, Patient: "1", Search: &Selection{MRN: text}},
-			authorizeView{App: "A", Fixed: &card}, authorizeView{App: "A", Choose: true, Nobody: true, Search: &Selection{MRN: "1"}}},
+			authorizeView{App: "A", Fixed: &card, Local: true}, authorizeView{App: "A", Site: "127.0.0.1:9", Local: true}, authorizeView{App: "A", Choose: true, Nobody: true, Search: &Selection{MRN: "1"}}},
 		"patients": {
 			patientsView{ByName: true, Typed: found, Recent: []consent.Card{card}, Mine: []consent.Card{card}, Waiting: 2, Result: &selectionView{Matches: []consent.Card{card},
 				Outcomes: []consent.SelectionOutcome{{Code: consent.NotAuthorized, Handle: text}, {Code: consent.RequestPending}, {Code: consent.NoPortalAccount}}}},
 			patientsView{Typed: found, Result: &selectionView{}}, patientsView{}},
-		"ask":        {askView{Patient: text, Typed: found, Provider: Provider{text}, Span: "date", Date: text, Parts: ticked, Reason: text}, askView{Whole: true, Parts: ticked}},
-		"requests":   {requestsView{Waiting: []consent.RequestView{request}, Answered: []consent.RequestView{answered, {State: text}}}, requestsView{}},
+		"ask":        {askView{Patient: text, Typed: found, Provider: claimed, Span: "date", Date: text, Parts: ticked, Reason: text, Private: true, Spans: spans}, askView{Whole: true, Parts: ticked, Span: "3", Spans: spans}},
+		"requests":   {requestsView{Waiting: []consent.RequestView{request, restrictedRequest}, Answered: []consent.RequestView{answered, {State: text}}}, requestsView{}},
 		"invitation": {invitationView{Token: text, MRN: text}, invitationView{}},
 		"register": {registerView{Registration: consent.Registration{Given: text, Family: text, NPI: text, Email: text, Specialty: text, Organization: text}, Next: text},
 			registerView{}},
 		"record":   append(records, &hidden),
 		"print":    {&printed, &recordView{Report: &consent.AccessReport{}}},
 		"open":     {openView{Patient: record.Patient, Apps: []smart.Client{{ID: text, Name: text}, {ID: "x"}}}, openView{}},
-		"family":   {familyView{Requests: []consent.RequestView{request, answered}, Patients: []consent.Card{card}}, familyView{Self: true, Patients: []consent.Card{{}}}, familyView{}},
-		"decision": {decisionView{Request: request, Boxes: ticked, Span: "date", Date: text, Less: true}, decisionView{Request: answered, Parts: []string{"problems", "other"}, Self: true}},
+		"family":   {familyView{Requests: []consent.RequestView{restrictedRequest, answered}, Patients: []consent.Card{card}}, familyView{Self: true, Patients: []consent.Card{{}}}, familyView{}},
+		"decision": {decisionView{Request: restrictedRequest, Boxes: ticked, Span: "date", Date: text, Less: true, Private: true}, decisionView{Request: request}, decisionView{Request: lessPrivate}, decisionView{Request: restrictedAnswered}, decisionView{Request: answered, Parts: []string{"problems", "other"}, Self: true}},
 		"access":   {accessView{about: who, Groups: grouped([]consent.AccessEntry{entry, onTeam})}, accessView{}},
 		"stop":     {stopView{about: who, Entry: entry}, stopView{}},
-		"careteam": {careTeamView{about: who, Team: []consent.AccessEntry{onTeam}, Query: text, Found: []consent.ProviderView{provider}}, careTeamView{Query: text}, careTeamView{}},
+		"careteam": {careTeamView{about: who, Team: []consent.AccessEntry{onTeam}, Query: text, Found: []consent.ProviderView{claimed, provider}}, careTeamView{Query: text}, careTeamView{}},
 		"member":   {memberView{about: who, Entry: onTeam}, memberView{}},
-		"invite": {inviteView{about: who, List: []consent.InvitationView{{ID: "i", State: "open", Issued: now, Expires: now, For: text, UsedBy: provider}, {State: text}}, Email: text, Parts: ticked, Span: "date", Date: text},
+		"invite": {inviteView{about: who, List: []consent.InvitationView{{ID: "i", State: "open", Issued: now, Expires: now, For: text, UsedBy: claimed}, {State: text}}, Email: text, Parts: ticked, Span: "date", Date: text},
 			inviteView{Parts: ticked}},
-		"invited": {invitedView{about: who, Invited: consent.Invited{Token: text, MRN: text, Expires: now}, Link: "http://127.0.0.1/invitation"}, invitedView{Link: "/"}},
+		"invited": {invitedView{about: who, Invited: consent.Invited{Token: text, MRN: text, Expires: now}, Link: "http://127.0.0.1/invitation", Back: "/back"}, invitedView{Link: "/", Back: "/back", Staff: true}},
 		"activity": {activityView{about: who, People: []string{text}, Who: text, More: true, Days: w.lookDays([]consent.Look{
 			{When: now, Person: text, Organization: text, What: text, Action: text, Why: []consent.BasisCode{consent.BasisCode(text)}, Client: text}, {When: now.AddDate(0, 0, -1), Outcome: "not-found"}})},
 			activityView{}},
 		"apps":         {appsView{Apps: []appView{{GrantView: authserver.GrantView{ID: text, Created: now, LastUsed: now}, Name: text, Scopes: scopes, Patient: &card}, {}}}, appsView{}},
 		"staff":        {staffView{MRN: text}, staffView{}},
 		"staffpatient": {staffPatientView{Patient: card, Team: []member{{Key: key, Name: text, Role: text}, {}}, Query: text, Found: []consent.ProviderView{provider}, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}}, staffPatientView{}},
-		"error":        {errorView{Code: "app", Text: text, Home: "/"}, errorView{}},
+		"staffinvite":  {staffInviteView{Patient: card, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}, Email: text, Span: "date", Date: text}, staffInviteView{Span: "6"}},
+		"error":        {errorView{Code: "connect", Text: text}, errorView{Code: "app", Text: text, Home: "/"}, errorView{}},
 	}
 }
 

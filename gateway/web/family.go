@@ -42,6 +42,7 @@ type decisionView struct {
 	Span    string // as asked, 1, 3, 6, date
 	Date    string
 	Less    bool // the choice of less is open
+	Private bool // the box for especially private information, in the choice of less
 	Self    bool
 }
 
@@ -80,11 +81,11 @@ func (s *site) decide(v *visit) error {
 		v.flash(flash{Code: "changed"})
 		return v.redirect(v.request.URL.Path)
 	}
-	said := flash{Name: r.Provider.Name, Until: r.Until}
+	said := flash{Name: r.Provider.Name, Until: r.Until, Private: private(ceiling(r.Label, v.ticked()))}
 	switch v.form("action") {
 	case "approve":
 		said.Code = "approved"
-		_, err = s.Guard.Approve(v.ctx, v.caller(), r.ID, consent.Narrowing{}, &r.Version)
+		_, err = s.Guard.Approve(v.ctx, v.caller(), r.ID, consent.Narrowing{Label: ceiling(r.Label, v.ticked())}, &r.Version)
 	case "less":
 		n, view, wrong := v.less(r)
 		if len(wrong) > 0 {
@@ -117,9 +118,9 @@ func (s *site) decide(v *visit) error {
 func (v *visit) less(r *consent.RequestView) (consent.Narrowing, decisionView, problems) {
 	chosen := v.request.PostForm["part"]
 	ticked := func(code string) bool { return slices.Contains(chosen, code) }
-	view := decisionView{Request: *r, Less: true, Span: v.form("span"), Date: v.form("date"), Boxes: boxes(r.Classes, ticked)}
+	view := decisionView{Request: *r, Less: true, Span: v.form("span"), Date: v.form("date"), Boxes: boxes(r.Classes, ticked), Private: v.ticked()}
 	wrong := problems{}
-	var n consent.Narrowing
+	n := consent.Narrowing{Label: ceiling(r.Label, v.ticked())}
 	if all := !slices.ContainsFunc(view.Boxes, func(b partView) bool { return !b.Checked }); !all {
 		n.Classes = typesOf(chosen)
 		if len(r.Classes) > 0 {
@@ -130,11 +131,9 @@ func (v *visit) less(r *consent.RequestView) (consent.Narrowing, decisionView, p
 		}
 	}
 	if view.Span != "asked" {
-		until, ok := v.site.words.until(view.Span, view.Date)
-		if !ok {
-			wrong["date"] = "invalid"
-		}
-		n.Until = earlier(until, r.Until)
+		n.Until = earlier(v.end(wrong), r.Until)
+	} else if typed, given := v.site.words.until("date", view.Date); given && earlier(typed, r.Until) != r.Until {
+		wrong["date"] = "both"
 	}
 	return n, view, wrong
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/mail"
 	"slices"
 
 	"mypatients/consent"
@@ -23,7 +24,9 @@ type inviteView struct {
 type invitedView struct {
 	about
 	consent.Invited
-	Link string // opens Validate a Token with the token filled in
+	Link  string // of Validate a Token
+	Staff bool   // made by staff for a caller
+	Back  string // where to go on
 }
 
 func (s *site) invitationsPage(v *visit) error {
@@ -58,15 +61,10 @@ func (s *site) invite(v *visit) error {
 	}
 	wrong := problems{}
 	i := consent.Invitation{Email: view.Email}
-	until, ok := s.words.until(view.Span, view.Date)
-	if !ok {
-		wrong["date"] = "invalid"
-	}
-	i.Until = until
-	if !view.Whole {
-		if i.Classes = typesOf(chosen); i.Classes == nil {
-			wrong["part"] = "missing"
-		}
+	i.Until, i.Label = v.end(wrong), normal
+	i.Classes = v.classes(wrong)
+	if !addressee(view.Email) {
+		wrong["email"] = "invalid"
 	}
 	if len(wrong) > 0 {
 		return v.showInvite(view, wrong)
@@ -78,7 +76,17 @@ func (s *site) invite(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.show(http.StatusOK, "invited", invitedView{about: who, Invited: *made, Link: s.Base + "/invitation"}, nil)
+	return v.show(http.StatusOK, "invited", invitedView{about: who, Invited: *made, Link: s.Base + "/invitation", Back: v.request.URL.Path}, nil)
+}
+
+// addressee reports whether an invitation can be for an e-mail address, which may
+// be left out. With a mistyped one, nobody could use the token.
+func addressee(email string) bool {
+	if email == "" {
+		return true
+	}
+	a, err := mail.ParseAddress(email)
+	return err == nil && a.Address == email
 }
 
 func (v *visit) cancelInvitation(who about, id string) error {

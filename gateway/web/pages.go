@@ -30,13 +30,15 @@ type frame struct {
 	Flash    *flash
 	Problems problems
 	View     any
+
+	Title, Content template.HTML // made by render, for the layout
 }
 
 // Problem gives the code of what is wrong with a field, or "".
 func (f frame) Problem(field string) string { return f.Problems[field] }
 
-// Pages holds a parsed template per page, by name.
-type pages map[string]*template.Template
+// Pages holds the parsed templates of all pages.
+type pages struct{ all *template.Template }
 
 // parsePages parses every template, so that a mistake stops the program and not
 // a person. A page "x" is the two blocks "x:title" and "x:content".
@@ -53,43 +55,45 @@ func parsePages(version string, w words) (pages, error) {
 		"initials": initials,
 		"first":    first,
 		"groups":   groups,
+		"private":  private,
+		"guarded":  guarded,
 		"dict":     dict,
 	}).Option("missingkey=error").ParseFS(templateFiles, "templates/*.html")
 	if err != nil {
-		return nil, err
+		return pages{}, err
 	}
-	set := pages{}
 	for _, t := range all.Templates() {
-		name, ok := strings.CutSuffix(t.Name(), ":content")
-		if !ok {
-			continue
+		if name, ok := strings.CutSuffix(t.Name(), ":content"); ok && all.Lookup(name+":title") == nil {
+			return pages{}, fmt.Errorf("web: page %s has no title", name)
 		}
-		title := all.Lookup(name + ":title")
-		if title == nil {
-			return nil, fmt.Errorf("web: page %s has no title", name)
-		}
-		page, err := all.Clone()
-		if err != nil {
-			return nil, err
-		}
-		if _, err = page.AddParseTree("title", title.Tree); err != nil {
-			return nil, err
-		}
-		if _, err = page.AddParseTree("content", t.Tree); err != nil {
-			return nil, err
-		}
-		set[name] = page
 	}
-	return set, nil
+	return pages{all}, nil
 }
 
-func (p pages) render(name string, f frame) ([]byte, error) {
-	t := p[name]
-	if t == nil {
-		return nil, fmt.Errorf("no page %q", name)
+// names lists the pages.
+func (p pages) names() []string {
+	var names []string
+	for _, t := range p.all.Templates() {
+		if name, ok := strings.CutSuffix(t.Name(), ":content"); ok {
+			names = append(names, name)
+		}
 	}
-	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, "layout", f); err != nil {
+	return names
+}
+
+// render makes a page: its title and its content first, then the layout around
+// them. Both are made, and so escaped, as text of HTML, which is where the layout
+// puts them; the title's element holds text alone.
+func (p pages) render(name string, f frame) ([]byte, error) {
+	var title, content, b bytes.Buffer
+	if err := p.all.ExecuteTemplate(&title, name+":title", f); err != nil {
+		return nil, err
+	}
+	if err := p.all.ExecuteTemplate(&content, name+":content", f); err != nil {
+		return nil, err
+	}
+	f.Title, f.Content = template.HTML(title.String()), template.HTML(content.String())
+	if err := p.all.ExecuteTemplate(&b, "layout", f); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -9,21 +10,27 @@ import (
 	"mypatients/fhir"
 )
 
-// An askView is the form for asking for access.
+// An askView is the form for asking for access, with a preview of what the
+// family reads.
 type askView struct {
-	Patient string // handle
-	Typed   typed
-	Provider
-	Span   string // 3, 6, 12 (months), date
-	Date   string // as typed
-	Whole  bool
-	Parts  []partView
-	Reason string
-	Until  time.Time // of the preview
+	Patient  string // handle
+	Typed    typed
+	Provider consent.ProviderView // who asks
+	Span     string               // 3, 6, 12 (months), date
+	Date     string               // as typed
+	Whole    bool
+	Parts    []partView
+	Private  bool // also what is marked as especially private
+	Reason   string
+	Spans    []spanView // the ends to choose from
 }
 
-// Provider is the person that a page speaks of.
-type Provider struct{ Name string }
+// A spanView is a length to choose and the end that it leads to; the end is zero
+// for a date that was not typed yet.
+type spanView struct {
+	Code  string
+	Until time.Time
+}
 
 // A requestsView is a provider's own requests.
 type requestsView struct {
@@ -44,6 +51,32 @@ func (w words) until(span, date string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// end reads how long an access is to last. A date that was typed beside another
+// choice, and is earlier, leaves open which of them is meant.
+func (v *visit) end(wrong problems) time.Time {
+	until, ok := v.site.words.until(v.form("span"), v.form("date"))
+	if typed, given := v.site.words.until("date", v.form("date")); !ok {
+		wrong["date"] = "invalid"
+	} else if given && typed.Before(until) {
+		wrong["date"] = "both"
+	}
+	return until
+}
+
+// classes reads which parts of the record are meant; none stand for the whole.
+// Parts that were ticked beside "the whole record" leave open what is meant.
+func (v *visit) classes(wrong problems) []fhir.Type {
+	types := typesOf(v.request.PostForm["part"])
+	whole := v.form("what") != "parts"
+	switch {
+	case whole && types != nil:
+		wrong["part"] = "both"
+	case !whole && types == nil:
+		wrong["part"] = "missing"
+	}
+	return types
+}
+
 // askPage is the form to request access, reached from a search.
 func (s *site) askPage(v *visit) error {
 	handle := v.query("patient")
@@ -56,33 +89,53 @@ func (s *site) askPage(v *visit) error {
 
 func (v *visit) showAsk(view askView, wrong problems) error {
 	view.Typed = v.typedFor(view.Patient)
-	view.Name = v.who.identity.Name
-	view.Until = v.site.words.monthsOn(6)
+	for _, code := range []string{"3", "6", "12", "date"} {
+		until, _ := v.site.words.until(code, view.Date)
+		view.Spans = append(view.Spans, spanView{code, until})
+	}
+	var err error
+	if view.Provider, err = v.self(); err != nil {
+		return err
+	}
 	return v.show(http.StatusOK, "ask", view, wrong)
+}
+
+// self is the provider who is signed in, as families see them.
+func (v *visit) self() (consent.ProviderView, error) {
+	key, err := fhir.ParseKey(v.who.identity.FHIRUser)
+	if err != nil {
+		return consent.ProviderView{}, err
+	}
+	name := cmp.Or(v.practitionerName(key), v.who.identity.Name)
+	found, err := v.site.Guard.Directory(v.ctx, v.caller(), name)
+	if err != nil {
+		return consent.ProviderView{}, err
+	}
+	for _, p := range found {
+		if p.Key == key {
+			return p, nil
+		}
+	}
+	return consent.ProviderView{Name: name}, nil
 }
 
 // ask sends the request to the family.
 func (s *site) ask(v *visit) error {
 	chosen := v.request.PostForm["part"]
 	view := askView{
-		Patient: v.form("patient"), Span: v.form("span"), Date: v.form("date"), Whole: v.form("what") != "parts", Reason: v.form("reason"),
+		Patient: v.form("patient"), Span: v.form("span"), Date: v.form("date"), Whole: v.form("what") != "parts", Reason: v.form("reason"), Private: v.ticked(),
 		Parts: boxes(nil, func(code string) bool { return slices.Contains(chosen, code) }),
 	}
 	if view.Patient == "" {
 		return v.redirect("/")
 	}
+	if v.form("action") == "preview" {
+		return v.showAsk(view, nil)
+	}
 	wrong := problems{}
-	until, ok := s.words.until(view.Span, view.Date)
-	if !ok {
-		wrong["date"] = "invalid"
-	}
 	request := consent.AccessRequest{Patient: view.Patient, Reason: view.Reason}
-	request.Until = until
-	if !view.Whole {
-		if request.Classes = typesOf(chosen); request.Classes == nil {
-			wrong["part"] = "missing"
-		}
-	}
+	request.Until, request.Label = v.end(wrong), ceiling(restricted, view.Private)
+	request.Classes = v.classes(wrong)
 	if len(view.Reason) > maxReason {
 		wrong["reason"] = "long"
 	}

@@ -269,6 +269,8 @@ type flash struct {
 	Code  string
 	Name  string    `json:",omitempty"`
 	Until time.Time `json:",omitzero"`
+
+	Private bool `json:",omitempty"` // what is marked as especially private is included
 }
 
 func (v *visit) flash(f flash) {

@@ -103,7 +103,11 @@ func (s *site) signedIn(v *visit) error {
 	if err != nil {
 		return err
 	}
-	account, err := s.Guard.SignIn(v.ctx, identity.Issuer, identity.Subject, identity.Name, identity.Email)
+	email := identity.Email
+	if !identity.EmailVerified { // the guard compares it with addressees
+		email = ""
+	}
+	account, err := s.Guard.SignIn(v.ctx, identity.Issuer, identity.Subject, identity.Name, email)
 	if err != nil {
 		return err
 	}

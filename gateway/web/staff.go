@@ -72,17 +72,11 @@ func (s *site) editCareTeam(v *visit) error {
 	if err != nil {
 		return err
 	}
-	view := staffPatientView{Query: v.form("q"), Chosen: v.form("provider"),
-		Word: consent.CallersWord{Caller: v.form("caller"), Check: v.form("check"), Asked: v.form("asked")}}
-	wrong := problems{}
+	view := staffPatientView{Query: v.form("q"), Chosen: v.form("provider"), Word: v.word()}
+	wrong := missingWord(view.Word)
 	key, err := practitioner(view.Chosen)
 	if err != nil {
 		wrong["provider"] = "missing"
-	}
-	for field, value := range map[string]string{"caller": view.Word.Caller, "check": view.Word.Check, "asked": view.Word.Asked} {
-		if value == "" {
-			wrong[field] = "missing"
-		}
 	}
 	if len(wrong) > 0 {
 		return v.showStaffPatient(view, wrong)

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
+var tokenForm = regexp.MustCompile(`[0-9A-Z]{5}(-[0-9A-Z]{5})+`)
+
 // A provider asks, the mother approves part of it, the provider sees that part;
 // the mother stops it, and it is over at once.
 func TestRequestAndApproval(t *testing.T) {
@@ -21,6 +23,8 @@ func TestRequestAndApproval(t *testing.T) {
 	ask := result.follow("Request non-PCP access").shows(200, "For the patient with MRN 1001")
 	ask.submit("Request access", "what", "parts").shows(422, "Tick at least one part")
 	ask.submit("Request access", "span", "date", "date", "2001-01-01").shows(422, "enter a date that is not over")
+	ask.submit("Request access", "part", "results").shows(422, "You ticked some parts.")
+	ask.submit("Request access", "span", "6", "date", w.clock.Now().AddDate(0, 1, 0).Format(time.DateOnly)).shows(422, "You entered a date.")
 	sent := ask.submit("Request access", "span", "6", "reason", "A heart murmur <b>&")
 	sent.at("/requests").shows(200, "Your request was sent to the family.", "Waiting for the family", "A heart murmur <b>&").hides("Mateo")
 	okafor.get("/").submit("Find patient", "mrn", "1001").shows(200, "You have already asked")
@@ -30,6 +34,7 @@ func TestRequestAndApproval(t *testing.T) {
 	family.at("/patient").shows(200, "A request is waiting for you", "Dr. Samir Okafor", "A heart murmur <b>&", "Mateo Rivera", "Sofia Rivera")
 	request := family.follow("Read and answer").shows(200, "Who is asking", "The whole record", "Information marked as especially private")
 	request.submit("Approve this much", "part", "").shows(422, "Tick at least one part")
+	request.submit("Approve this much", "date", w.clock.Now().AddDate(0, 1, 0).Format(time.DateOnly)).shows(422, "You entered a date.")
 	done := request.submit("Approve this much", "part", "problems", "span", "1")
 	done.at("/patient").shows(200, "Dr. Samir Okafor can now see the record").hides("Read and answer")
 	request.submit("Approve").shows(200, "answered in the meantime", "It was approved")
@@ -44,7 +49,7 @@ func TestRequestAndApproval(t *testing.T) {
 	stop.shows(200, "Stop the access of Dr. Samir Okafor?").submit("Stop access").shows(200, "can no longer see the record")
 	okafor.get("/patients/mateo").shows(404)
 	okafor.get("/requests").shows(200, "Stopped by the family")
-	grace.get("/patient/mateo/activity").shows(200, "Dr. Samir Okafor", "looked at", "you approved it")
+	grace.get("/patient/mateo/activity").shows(200, "Dr. Samir Okafor", "looked at", "you approved it", "searched for this patient, was refused", "tried to open the record, was refused")
 	grace.get("/patient/mateo/activity?who=" + url.QueryEscape("Grace Tester")).hides("looked at health problems")
 }
 
@@ -92,7 +97,7 @@ func TestInvitation(t *testing.T) {
 	grace, _ := w.as("grace", "/patient")
 	form := grace.get("/patient/mateo/invitations").shows(200, "None yet")
 	made := form.submit("Make an invitation", "span", "6").shows(200, "Your invitation is ready", "MRN 1001", "only this once")
-	token := regexp.MustCompile(`[0-9A-Z]{5}(-[0-9A-Z]{5})+`).FindString(made.body)
+	token := tokenForm.FindString(made.body)
 	if token == "" {
 		t.Fatalf("no token on the page:\n%s", made.text())
 	}
@@ -148,6 +153,15 @@ func TestStaff(t *testing.T) {
 	done.submit("Remove", "provider", "okafor", "caller", "Grace, mother", "check", "birth date", "asked", "remove Okafor").shows(200, "is no longer on the care team")
 	okafor.get("/patients/sofia").shows(404)
 	sam.get("/patients/sofia").shows(404)
+
+	invite := sam.get("/staff/patients/1002").follow("Make an invitation token").shows(200, "Sofia Rivera")
+	invite.submit("Make an invitation").shows(422, "Enter the name", "Enter how you checked it", "Enter what they asked for")
+	invite.submit("Make an invitation", "caller", "Grace, mother", "check", "birth date", "asked", "let a doctor in", "email", "none").shows(422, "does not look like an e-mail address")
+	made := invite.submit("Make an invitation", "caller", "Grace, mother", "check", "birth date", "asked", "let a doctor in")
+	made.shows(200, "Read the token to the caller", "MRN 1002").follow("The caller has it").shows(200, "Find a provider to add")
+	okafor.get("/invitation").submit("Submit", "token", tokenForm.FindString(made.body), "mrn", "1002").at("/patients/sofia").shows(200, "Your token was accepted")
+	grace, _ := w.as("grace", "/patient/sofia/access")
+	grace.get("/patient/sofia/access").shows(200, "Dr. Samir Okafor")
 	sam.get("/requests").shows(404)
 }
 

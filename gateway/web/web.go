@@ -62,6 +62,17 @@ type site struct {
 	https    bool
 }
 
+// complete checks a brand and fills in what it leaves out.
+func (b Brand) complete() (Brand, error) {
+	if b.Accent != "" && !colour.MatchString(b.Accent) {
+		return b, errors.New("web: the accent is not a colour of the form #rrggbb")
+	}
+	if b.Name == "" {
+		b.Name = "MyPatients"
+	}
+	return b, nil
+}
+
 var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
 
 // Mount adds the pages to a router; to an engine also the page for addresses that
@@ -72,8 +83,6 @@ func Mount(r gin.IRouter, c Config) error {
 		return errors.New("web: guard, authorization server, sessions and clock are required")
 	case len(c.Providers) == 0:
 		return errors.New("web: nobody could sign in without a provider")
-	case c.Brand.Accent != "" && !colour.MatchString(c.Brand.Accent):
-		return errors.New("web: the accent is not a colour of the form #rrggbb")
 	}
 	base, err := url.Parse(c.Base)
 	if err != nil || base.Host == "" || strings.HasSuffix(c.Base, "/") {
@@ -85,8 +94,8 @@ func Mount(r gin.IRouter, c Config) error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.Brand.Name == "" {
-		c.Brand.Name = "MyPatients"
+	if c.Brand, err = c.Brand.complete(); err != nil {
+		return err
 	}
 	s := &site{Config: c, https: base.Scheme == "https", origin: http.NewCrossOriginProtection()}
 	if err := s.origin.AddTrustedOrigin(base.Scheme + "://" + base.Host); err != nil {
@@ -164,4 +173,5 @@ func (s *site) routes(r gin.IRouter) {
 
 	both("/staff", staff, s.staffPage, s.findPatient)
 	both("/staff/patients/:mrn", staff, s.staffPatientPage, s.editCareTeam)
+	both("/staff/patients/:mrn/invitation", staff, s.staffInvitePage, s.staffInvite)
 }

@@ -174,7 +174,7 @@ func TestPending(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.Client.Name != "App" || !p.NeedPatient || p.MaxAge == nil || *p.MaxAge != 0 || p.LoginHint != "grace" || p.Nonce != "n1" || len(p.Prompt) != 2 || p.Scopes.String() != "launch/patient openid patient/Observation.rs" {
+		if p.Client.Name != "App" || !p.NeedPatient || p.MaxAge == nil || *p.MaxAge != 0 || p.LoginHint != "grace" || p.Nonce != "n1" || p.RedirectURI != callback || len(p.Prompt) != 2 || p.Scopes.String() != "launch/patient openid patient/Observation.rs" {
 			t.Errorf("got %+v", p)
 		}
 	})

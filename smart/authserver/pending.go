@@ -45,7 +45,8 @@ type Pending struct {
 	Prompt      []string // none: show no page, Deny with login_required, consent_required or interaction_required instead
 	MaxAge      *int     // seconds since the person last signed in; 0: they must do so now
 	LoginHint   string
-	NeedPatient bool // a patient must be chosen: launch/patient or patient/ scopes, and none from the launch
+	RedirectURI string // of this request: where the answer goes; one of the client's
+	NeedPatient bool   // a patient must be chosen: launch/patient or patient/ scopes, and none from the launch
 	Nonce       string
 	Created     time.Time // a sign-in before it does not satisfy MaxAge 0
 }
@@ -126,7 +127,7 @@ func (s *Server) Pending(ctx context.Context, id string) (*Pending, error) {
 		return nil, asError(err)
 	}
 	view := &Pending{ID: id, Client: client.Client, Scopes: smart.KnownScopes(p.Scopes), Prompt: p.Prompt, MaxAge: p.MaxAge,
-		LoginHint: p.LoginHint, Nonce: p.Nonce, Created: p.Created}
+		LoginHint: p.LoginHint, RedirectURI: p.RedirectURI, Nonce: p.Nonce, Created: p.Created}
 	if p.Launch != nil {
 		view.Launch = p.Launch.launch()
 	}
