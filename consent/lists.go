@@ -237,7 +237,7 @@ func (g *Guard) WhoCanSee(ctx context.Context, c Caller, patientID string) ([]Ac
 	return list, err
 }
 
-// standingAccess lists the PCP and the members of the care teams.
+// standingAccess lists the PCP, the members of the care teams and the guardians.
 func (g *Guard) standingAccess(tx *engine.Tx, patient fhir.Key) ([]AccessEntry, error) {
 	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
 	if err != nil {
@@ -276,6 +276,38 @@ func (g *Guard) standingAccess(tx *engine.Tx, patient fhir.Key) ([]AccessEntry, 
 			}
 			list = append(list, entry)
 		}
+	}
+	family, err := g.guardians(tx, patient, tree)
+	return append(list, family...), err
+}
+
+// guardians lists those who may act for a patient today.
+func (g *Guard) guardians(tx *engine.Tx, patient fhir.Key, tree node) ([]AccessEntry, error) {
+	adult, _ := birthday(tree.str("birthDate"), g.policy.AdultAge, g.zone)
+	if g.policy.band(tree.str("birthDate"), tx.Now(), g.zone) == bandAdult {
+		return nil, nil
+	}
+	related, err := findAll(tx, "RelatedPerson", ownedBy(patient.String()))
+	if err != nil {
+		return nil, err
+	}
+	var list []AccessEntry
+	for _, v := range related {
+		n, err := fhir.Tree(v.Body)
+		if err != nil {
+			return nil, err
+		}
+		until, may := g.mayActFor(n, patient.String(), tx.Now())
+		if !may {
+			continue
+		}
+		if barred, err := isBarred(tx, patient.String(), v.Key.String()); err != nil {
+			return nil, err
+		} else if barred {
+			continue
+		}
+		view := ProviderView{Key: fhir.Key{Type: "RelatedPerson", ID: v.ID}, Name: humanName(node(n).list("name"))}
+		list = append(list, AccessEntry{Group: BasisProxy, Provider: view, Until: earliest(adult, time.Time{}, until)})
 	}
 	return list, nil
 }

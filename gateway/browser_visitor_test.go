@@ -119,6 +119,7 @@ func (c *chrome) visitor(t *testing.T, name string) *visitor {
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(desktopWidth, 900)); err != nil {
 		t.Fatal(err)
 	}
+	v.media("", "light")
 	messages, heard := chromedp.Console(ctx), make(chan bool)
 	go func() {
 		defer close(heard)
@@ -330,25 +331,26 @@ func (v *visitor) dark(name string) *visitor {
 	v.t.Helper()
 	v.media("", "dark")
 	v.picture(name+"-dark", desktopWidth)
-	v.media("", "")
+	v.media("", "light")
 	return v
 }
 
 // printed takes a picture of what would be on paper.
 func (v *visitor) printed(name string) *visitor {
 	v.t.Helper()
-	v.media("print", "")
+	v.media("print", "light")
 	v.picture(name+"-paper", desktopWidth)
-	v.media("", "")
+	v.media("", "light")
 	return v
 }
 
-// media has the page shown on another medium, in another scheme of colours.
+// media has the page shown on a medium, in a scheme of colours. Nothing moves, so
+// that pictures show how things are and not how they come to be.
 func (v *visitor) media(medium, scheme string) {
 	v.t.Helper()
 	v.do("change the medium", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Media: medium, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+			Media: medium, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 		})
 		return err
 	}))
