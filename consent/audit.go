@@ -207,20 +207,10 @@ func startAuditor(e *engine.Engine) *auditor {
 
 func (a *auditor) run() {
 	defer close(a.done)
+	busy := false
 	for first := range a.in {
-		round := []*auditWait{first}
-	gather:
-		for len(round) < auditRound {
-			select {
-			case next, ok := <-a.in:
-				if !ok {
-					break gather
-				}
-				round = append(round, next)
-			default:
-				break gather
-			}
-		}
+		round := a.gather(first, busy)
+		busy = len(round) >= busyRound
 		entries := make([]*auditEntry, len(round))
 		for i, w := range round {
 			entries[i] = w.entry
@@ -230,6 +220,46 @@ func (a *auditor) run() {
 			w.err <- err
 		}
 	}
+}
+
+// When many wait, those who were just answered come back at once: waiting a
+// moment for them makes one flush of what would be two.
+const (
+	busyRound = 32
+	linger    = 200 * time.Microsecond
+)
+
+// gather takes what waits, and when it is busy, what comes within a moment.
+func (a *auditor) gather(first *auditWait, busy bool) []*auditWait {
+	round := []*auditWait{first}
+	var late <-chan time.Time
+	if busy {
+		late = time.After(linger)
+	}
+	for len(round) < auditRound {
+		select {
+		case next, ok := <-a.in:
+			if !ok {
+				return round
+			}
+			round = append(round, next)
+			continue
+		default:
+		}
+		if late == nil {
+			return round
+		}
+		select {
+		case next, ok := <-a.in:
+			if !ok {
+				return round
+			}
+			round = append(round, next)
+		case <-late:
+			late = nil
+		}
+	}
+	return round
 }
 
 // write returns when the entry is durable.
