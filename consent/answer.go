@@ -155,7 +155,7 @@ func (g *Guard) providerOf(consent node) string {
 // authority gives the person as whom a caller decides for a patient: themself, or
 // as one of the guardians. Others are Forbidden.
 func (g *Guard) authority(tx *engine.Tx, c Caller, patient string) (performer string, err error) {
-	none := fhir.Errorf(fhir.Forbidden, "Only the patient or a guardian can decide this.")
+	none := fhir.Errorf(fhir.Forbidden, "This is for the patient or a guardian.")
 	if c.Identity.Role != smart.Patient && c.Identity.Role != smart.Proxy {
 		return "", none
 	}

@@ -210,5 +210,7 @@ func TestSystemClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.may("okafor", "Patient/sofia")
+	_, _, err := w.guard.Create(t.Context(), kiosk, "CareTeam", []byte(`{"resourceType":"CareTeam","status":"active","subject":{"reference":"Patient/nobody"}}`))
+	wantKind(t, err, fhir.Unprocessable)
 	wantKind(t, w.read(kiosk, "Observation/sofia-weight"), fhir.Forbidden)
 }

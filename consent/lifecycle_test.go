@@ -75,7 +75,7 @@ func TestWhoMayAnswer(t *testing.T) {
 	wantKind(t, approve(w.as("adams")), fhir.NotFound)
 	staff := w.as("adams")
 	staff.Identity.Role = smart.Staff
-	wantKind(t, approve(staff), fhir.NotFound)
+	wantKind(t, approve(staff), fhir.Forbidden)
 	_, err := w.guard.Withdraw(t.Context(), w.as("grace"), r.ID, "", nil)
 	wantKind(t, err, fhir.Forbidden)
 	if err := approve(w.as("luis")); err != nil { // a second guardian

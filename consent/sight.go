@@ -76,6 +76,9 @@ func (s *sighting) ownership(t fhir.Type) store.Expr {
 		return store.All()
 	}
 	if s.person.is(smart.Staff) || s.person.is(smart.Admin) {
+		if t == "Consent" { // requests and invitations, not what the family decided beside them
+			return store.In{Name: termKind, Values: []string{kindRequest, kindInvitation}}
+		}
 		return onlyTypes(staffTypes)(t)
 	}
 	if t == "Consent" && s.person.is(smart.Provider) {

@@ -107,6 +107,9 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 	owners := []string{}
 	for o := range terms.Values(store.Owner) {
 		owners = append(owners, string(o))
+		if t != "Patient" && !exists(tx, string(o)) {
+			return refuse(string(t), "It belongs to the record of %s, which does not exist.", string(o))
+		}
 	}
 	s, err := g.look(tx, c, t, want, owners)
 	if err != nil {
