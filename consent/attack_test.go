@@ -311,3 +311,27 @@ func TestSharedResourcesNeedEveryOwner(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
+
+// TestTheLogNamesTheOrganisation under which a provider looked, also after they
+// have left it.
+func TestTheLogNamesTheOrganisation(t *testing.T) {
+	w := newWorld(t)
+	role := `{"resourceType":"PractitionerRole","id":"ra","active":%s,"practitioner":{"reference":"Practitioner/adams"},"organization":{"reference":"Organization/oak"}}`
+	w.put(`{"resourceType":"Organization","id":"oak","name":"Oak Street Pediatrics"}`)
+	w.put(role, "true")
+	w.may("adams", "Patient/mateo")
+	w.put(role, "false")
+	looks, err := w.guard.WhoLooked(t.Context(), w.as("grace"), "mateo", 1)
+	if err != nil || len(looks) != 1 || looks[0].Organization != "Oak Street Pediatrics" {
+		t.Errorf("got %+v, %v", looks, err)
+	}
+	page, err := w.guard.Search(t.Context(), w.as("grace"), "AuditEvent", url.Values{"patient": {"mateo"}}, false)
+	if err != nil || !slices.ContainsFunc(page.Entries, func(e fhir.Entry) bool { return strings.Contains(string(e.Resource.JSON), "Organization/oak") }) {
+		t.Errorf("no AuditEvent names the organisation: %v", err)
+	}
+	for _, e := range page.Entries { // what is rendered is a valid resource
+		if _, err := w.eng.Prepare(e.Resource.JSON); err != nil {
+			t.Errorf("%v: %s", err, e.Resource.JSON)
+		}
+	}
+}

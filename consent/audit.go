@@ -38,7 +38,7 @@ type auditEntry struct {
 	Role     smart.Role             `json:"r,omitempty"`
 	Client   string                 `json:"c,omitempty"`
 	ClientID string                 `json:"ci,omitempty"`
-	Org      string                 `json:"o,omitempty"` // name of the organisation the person acts for
+	Org      string                 `json:"o,omitempty"` // key of an organisation where the person practises
 	Address  string                 `json:"a,omitempty"`
 	Request  string                 `json:"q,omitempty"`
 	Action   string                 `json:"x"`
@@ -55,6 +55,19 @@ func (g *Guard) entry(c Caller, action string, t fhir.Type) *auditEntry {
 	return &auditEntry{
 		When: g.now(), Login: c.Identity.Login, Name: c.Identity.Name, Person: c.Identity.FHIRUser, Role: c.Identity.Role,
 		Client: c.ClientName, ClientID: c.ClientID, Address: c.Address, Request: c.RequestID, Action: action, Type: t, Purpose: "TREAT",
+	}
+}
+
+// seenBy notes who looked and whose record, on which bases.
+func (e *auditEntry) seenBy(s *sighting) {
+	e.from(s.person)
+	e.concern(s.decisions...)
+}
+
+// from notes the organisation that a provider practises at.
+func (e *auditEntry) from(p *person) {
+	if len(p.orgs) > 0 {
+		e.Org = p.orgs[0]
 	}
 }
 
@@ -88,6 +101,7 @@ func (e *auditEntry) returned(r *fhir.Resource) {
 
 // page notes what a page returns, and on which bases.
 func (e *auditEntry) page(s *sighting, page *fhir.Page) {
+	e.from(s.person)
 	for _, entry := range page.Entries {
 		if entry.Resource != nil {
 			e.returned(entry.Resource)

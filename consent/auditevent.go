@@ -261,6 +261,9 @@ func (g *Guard) auditEvent(row auditRow) *fhir.Resource {
 		agents = append(agents, map[string]any{"requestor": false, "who": map[string]any{"identifier": map[string]any{"value": row.ClientID}, "display": or(row.Client, row.ClientID)},
 			"type": concept("http://dicom.nema.org/resources/ontology/DCM", "110150").any()})
 	}
+	if row.Org != "" {
+		agents = append(agents, map[string]any{"requestor": false, "who": reference(row.Org), "type": concept("http://terminology.hl7.org/CodeSystem/v3-RoleClass", "PROV").any()})
+	}
 	n := node{
 		"resourceType": "AuditEvent", "id": row.id,
 		"type":     map[string]any{"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
@@ -326,6 +329,11 @@ func (g *Guard) WhoLooked(ctx context.Context, c Caller, patientID string, limit
 					return err
 				}
 				look.Person, look.Organization = or(view.Name, row.Name), view.Organization
+				if name, err := g.organizationName(tx, row.Org); err != nil {
+					return err
+				} else if name != "" { // as it was then
+					look.Organization = name
+				}
 			}
 			looks = append(looks, look)
 		}

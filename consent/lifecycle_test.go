@@ -479,13 +479,14 @@ func TestGuardiansGrantsEndAtMajority(t *testing.T) {
 func TestAuditIsReadableByTheFamily(t *testing.T) {
 	w := newWorld(t)
 	w.may("adams", "Observation/mateo-weight")
+	w.clock.pass(time.Second)
 	w.mayNot("okafor", "Patient/mateo")
 	w.may("baker", "Observation/ava-secret", "Observation/ava-weight")
 	looks, err := w.guard.WhoLooked(t.Context(), w.as("grace"), "mateo", 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(looks) == 0 || looks[len(looks)-1].Person != "Dr Adams" || !slices.Contains(looks[len(looks)-1].Why, consent.BasisPCP) || looks[len(looks)-1].What != "Observation" {
+	if len(looks) != 2 || looks[0].Outcome == "" || looks[len(looks)-1].Person != "Dr Adams" || !slices.Contains(looks[len(looks)-1].Why, consent.BasisPCP) || looks[len(looks)-1].What != "Observation" {
 		t.Errorf("who looked: %+v", looks)
 	}
 	_, err = w.guard.WhoLooked(t.Context(), w.as("adams"), "mateo", 10)

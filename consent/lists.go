@@ -29,7 +29,7 @@ func (g *Guard) consentList(ctx context.Context, c Caller, patients []string, wh
 		if len(patients) > 0 && len(s.decisions) == 0 {
 			return fhir.ErrNotFound()
 		}
-		e.concern(s.decisions...)
+		e.seenBy(s)
 		found, err := findAll(tx, "Consent", store.And{where, s.sight("Consent")})
 		if err != nil {
 			return err
@@ -109,7 +109,7 @@ func (g *Guard) Request(ctx context.Context, c Caller, consentID string) (*Reque
 		if g.rules.kindOf(n) != kindRequest {
 			return fhir.ErrNotFound()
 		}
-		e.concern(s.decisions...)
+		e.seenBy(s)
 		e.returned(r)
 		view, err = g.requestView(tx, c, &store.Version{Key: store.Key{Type: "Consent", ID: r.ID}, Version: r.Version, Time: r.Updated}, n)
 		return err

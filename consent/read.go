@@ -105,7 +105,7 @@ func (g *Guard) readWith(ctx context.Context, c Caller, key fhir.Key, action str
 		if own { // whoever may know who they are may read it
 			sight = engine.Everything
 		}
-		e.concern(s.decisions...)
+		e.seenBy(s)
 		if found, err = read(tx, sight); err != nil {
 			return err
 		}
@@ -137,7 +137,7 @@ func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.
 		if err != nil {
 			return err
 		}
-		e.concern(s.decisions...)
+		e.seenBy(s)
 		if page, err = tx.History(key, q, s.sight); err != nil {
 			return err
 		}

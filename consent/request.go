@@ -302,6 +302,11 @@ func (g *Guard) auditWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resou
 	e := g.entry(c, action, r.Type)
 	e.When = tx.Now()
 	e.returned(r)
+	p, err := g.cachedPerson(tx, c)
+	if err != nil {
+		return err
+	}
+	e.from(p)
 	if d != nil {
 		e.concern(d)
 	}
