@@ -132,7 +132,7 @@ func cloneValues(values url.Values) url.Values {
 // sealText encrypts a text so that only openText with the same purpose reads it.
 func (g *Guard) sealText(purpose, text string) string {
 	nonce := make([]byte, g.seal.NonceSize(), g.seal.NonceSize()+len(text)+g.seal.Overhead())
-	rand.Read(nonce) //nolint:errcheck // never fails
+	rand.Read(nonce) // never fails
 	return base64.RawURLEncoding.EncodeToString(g.seal.Seal(nonce, nonce, []byte(text), []byte(purpose)))
 }
 
