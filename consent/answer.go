@@ -108,21 +108,13 @@ func (g *Guard) answerable(tx *engine.Tx, c Caller, a answer, id string) (*store
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	v, err := tx.Reader().Resource(store.Key{Type: "Consent", ID: id})
-	if err == store.ErrNotFound || err == nil && v.Deleted {
-		return nil, nil, nil, fhir.ErrNotFound()
-	}
-	if err != nil {
-		return nil, nil, nil, err
+	v, n, err := live(tx, "Consent/"+id)
+	if err != nil || v == nil {
+		return nil, nil, nil, orNotFound(err)
 	}
 	if visible, err := store.Eval(tx.Reader(), v, s.sight("Consent")); err != nil || !visible {
 		return nil, nil, nil, orNotFound(err)
 	}
-	tree, err := fhir.Tree(v.Body)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	n := node(tree)
 	if g.rules.kindOf(n) == "" {
 		return nil, nil, nil, refuse("Consent", "This consent is neither a request nor an invitation.")
 	}
@@ -190,11 +182,8 @@ func (g *Guard) opensPatient(tx *engine.Tx, d *decision) (bool, error) {
 	if !d.permitted() {
 		return false, nil
 	}
-	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: idOf(d.patient)})
-	if err == store.ErrNotFound {
-		return false, nil
-	}
-	if err != nil {
+	v, _, err := live(tx, d.patient)
+	if err != nil || v == nil {
 		return false, err
 	}
 	return store.Eval(tx.Reader(), v, d.expr("Patient"))

@@ -46,16 +46,12 @@ func (d *decision) permitted() bool { return len(d.bases) > 0 }
 func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, error) {
 	now := tx.Now()
 	d := &decision{patient: patient.String(), rests: []string{patient.String()}, exprs: map[fhir.Type]store.Expr{}}
-	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
-	if err == store.ErrNotFound || err == nil && v.Deleted {
+	v, tree, err := live(tx, d.patient)
+	if err != nil {
+		return nil, err
+	}
+	if v == nil {
 		return d, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	tree, err := fhir.Tree(v.Body)
-	if err != nil {
-		return nil, err
 	}
 	d.until = earliest(p.until, now, nextMidnight(now, g.zone))
 	d.asker = g.newAsker(p.actors, p.is(smart.Proxy) || p.is(smart.Patient), now)
@@ -142,18 +138,10 @@ var guardianRoles = []string{"GUARD", "PRN", "MTH", "FTH", "NMTH", "NFTH", "ADOP
 // patient today: active, in period, of a relationship that allows it.
 func (g *Guard) actingRelatedPerson(tx *engine.Tx, id smart.Identity, patient string) (key string, until time.Time, err error) {
 	for _, ref := range append([]string{id.FHIRUser}, id.Persons...) {
-		k, err := fhir.ParseKey(ref)
-		if err != nil || k.Type != "RelatedPerson" {
+		if !strings.HasPrefix(ref, "RelatedPerson/") {
 			continue
 		}
-		v, err := tx.Reader().Resource(store.Key{Type: "RelatedPerson", ID: k.ID})
-		if err == store.ErrNotFound || err == nil && v.Deleted {
-			continue
-		}
-		if err != nil {
-			return "", time.Time{}, err
-		}
-		tree, err := fhir.Tree(v.Body)
+		_, tree, err := live(tx, ref)
 		if err != nil {
 			return "", time.Time{}, err
 		}
@@ -224,12 +212,12 @@ func (g *Guard) decideCareTeam(tx *engine.Tx, p *person, d *decision, team *stor
 	nested, change := g.openNested(team, tx.Now())
 	d.until = earliest(d.until, tx.Now(), change)
 	for _, n := range nested {
-		inner, err := tx.Reader().Resource(store.Key{Type: "CareTeam", ID: n.id})
-		if err == store.ErrNotFound || err == nil && inner.Deleted {
-			continue
-		}
+		inner, _, err := live(tx, "CareTeam/"+n.id)
 		if err != nil {
 			return err
+		}
+		if inner == nil {
+			continue
 		}
 		if err := g.decideCareTeam(tx, p, d, inner, source, earliest(until, time.Time{}, n.until), seen, depth+1); err != nil {
 			return err
@@ -414,12 +402,8 @@ func onlyTypes(types []fhir.Type) func(fhir.Type) store.Expr {
 func ownedBy(patient string) store.Expr { return store.Equal{Name: store.Owner, Value: patient} }
 
 func exists(tx *engine.Tx, ref string) bool {
-	k, err := fhir.ParseKey(ref)
-	if err != nil {
-		return false
-	}
-	v, err := tx.Reader().Resource(store.Key{Type: string(k.Type), ID: k.ID})
-	return err == nil && !v.Deleted
+	v, _, err := live(tx, ref)
+	return err == nil && v != nil
 }
 
 func nextMidnight(now time.Time, zone *time.Location) time.Time {

@@ -99,11 +99,7 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 		}
 		performer = c.Identity.FHIRUser // on the family's word; such an access stays below restricted
 	}
-	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
-	if err != nil {
-		return nil, err
-	}
-	tree, err := fhir.Tree(v.Body)
+	_, tree, err := live(tx, patient.String())
 	if err != nil {
 		return nil, err
 	}
@@ -243,15 +239,11 @@ func (g *Guard) checkToken(tx *engine.Tx, c Caller, token, mrn string) (invitati
 	because(!hmac.Equal(rec.MRN, g.hash("mrn", strings.TrimSpace(mrn))), "wrong-mrn")
 	because(!tx.Now().Before(rec.Expires), "expired")
 	status := ""
-	if v, err := tx.Reader().Resource(store.Key{Type: "Consent", ID: or(rec.Consent, "none")}); err == nil && !v.Deleted {
-		tree, err := fhir.Tree(v.Body)
-		if err != nil {
-			return rec, "", err
-		}
-		status = node(tree).str("status")
-	} else if err != nil && err != store.ErrNotFound {
+	_, consent, err := live(tx, "Consent/"+or(rec.Consent, "none"))
+	if err != nil {
 		return rec, "", err
 	}
+	status = consent.str("status")
 	because(status != "draft", "used-or-revoked")
 	stands, err := g.stillStands(tx, rec, mrn)
 	if err != nil {
@@ -274,15 +266,8 @@ func (g *Guard) checkToken(tx *engine.Tx, c Caller, token, mrn string) (invitati
 // stillStands reports whether the ground of an invitation holds: the MRN is the
 // patient's own today, and a guardian who made it may still decide.
 func (g *Guard) stillStands(tx *engine.Tx, rec invitationRecord, mrn string) (bool, error) {
-	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: idOf(or(rec.Patient, "Patient/none"))})
-	if err == store.ErrNotFound || err == nil && v.Deleted {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	tree, err := fhir.Tree(v.Body)
-	if err != nil || g.mrnOf(tree) != strings.TrimSpace(mrn) {
+	v, tree, err := live(tx, or(rec.Patient, "Patient/none"))
+	if err != nil || v == nil || g.mrnOf(tree) != strings.TrimSpace(mrn) {
 		return false, err
 	}
 	if !strings.HasPrefix(rec.As, "RelatedPerson/") {
@@ -304,19 +289,11 @@ func (g *Guard) registeredAs(tx *engine.Tx, c Caller) (npi string, email []strin
 	} else if err != nil && err != store.ErrNotFound {
 		return "", nil, err
 	}
-	v, err := tx.Reader().Resource(store.Key{Type: "Practitioner", ID: idOf(c.Identity.FHIRUser)})
-	if err == store.ErrNotFound {
-		return "", email, nil
-	}
+	v, n, err := live(tx, c.Identity.FHIRUser)
 	if err != nil {
 		return "", nil, err
 	}
-	tree, err := fhir.Tree(v.Body)
-	if err != nil {
-		return "", nil, err
-	}
-	n := node(tree)
-	if g.selfClaimed(n) {
+	if v == nil || g.selfClaimed(n) {
 		return "", email, nil
 	}
 	for _, id := range n.list("identifier") {
@@ -334,15 +311,11 @@ func (g *Guard) registeredAs(tx *engine.Tx, c Caller) (npi string, email []strin
 
 // redeem turns the invitation into an access of the caller.
 func (g *Guard) redeem(tx *engine.Tx, c Caller, rec invitationRecord) (*Redeemed, error) {
-	v, err := tx.Reader().Resource(store.Key{Type: "Consent", ID: rec.Consent})
+	_, tree, err := live(tx, "Consent/"+rec.Consent)
 	if err != nil {
 		return nil, err
 	}
-	tree, err := fhir.Tree(v.Body)
-	if err != nil {
-		return nil, err
-	}
-	n := without(node(tree))
+	n := without(tree)
 	n["status"] = "active"
 	provision := without(n.obj("provision"))
 	provision["actor"] = []any{g.actor(c.Identity.FHIRUser)}
@@ -359,9 +332,9 @@ func (g *Guard) redeem(tx *engine.Tx, c Caller, rec invitationRecord) (*Redeemed
 	if err := g.provenance(tx, c, r.Key, rec.Patient, "redeem invitation", ""); err != nil {
 		return nil, err
 	}
-	patient, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: idOf(rec.Patient)})
-	if err != nil {
-		return nil, err
+	patient, _, err := live(tx, rec.Patient)
+	if err != nil || patient == nil {
+		return nil, orNotFound(err)
 	}
 	family, err := g.approvers(tx, patient)
 	if err != nil {

@@ -239,16 +239,12 @@ func (g *Guard) WhoCanSee(ctx context.Context, c Caller, patientID string) ([]Ac
 
 // standingAccess lists the PCP, the members of the care teams and the guardians.
 func (g *Guard) standingAccess(tx *engine.Tx, patient fhir.Key) ([]AccessEntry, error) {
-	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
-	if err != nil {
-		return nil, err
-	}
-	tree, err := fhir.Tree(v.Body)
+	_, tree, err := live(tx, patient.String())
 	if err != nil {
 		return nil, err
 	}
 	var list []AccessEntry
-	for _, gp := range node(tree).list("generalPractitioner") {
+	for _, gp := range tree.list("generalPractitioner") {
 		view, err := g.whoever(tx, relativeTo(g.base, gp.str("reference")), gp.str("display"))
 		if err != nil {
 			return nil, err
@@ -322,15 +318,11 @@ func (g *Guard) whoever(tx *engine.Tx, ref, display string) (ProviderView, error
 	case "Practitioner":
 		return g.provider(tx, ref)
 	case "PractitionerRole":
-		v, err := tx.Reader().Resource(store.Key{Type: "PractitionerRole", ID: key.ID})
-		if err != nil {
-			return ProviderView{Key: key, Name: display}, nil
+		_, role, err := live(tx, ref)
+		if err != nil || role == nil {
+			return ProviderView{Key: key, Name: display}, err
 		}
-		tree, err := fhir.Tree(v.Body)
-		if err != nil {
-			return ProviderView{}, err
-		}
-		return g.provider(tx, relativeTo(g.base, node(tree).ref("practitioner")))
+		return g.provider(tx, relativeTo(g.base, role.ref("practitioner")))
 	case "Organization":
 		name, err := g.organizationName(tx, ref)
 		return ProviderView{Key: key, Name: or(name, display)}, err

@@ -163,18 +163,10 @@ func (g *Guard) provider(tx *engine.Tx, key string) (ProviderView, error) {
 	if err != nil || k.Type != "Practitioner" {
 		return ProviderView{}, nil
 	}
-	v, err := tx.Reader().Resource(store.Key{Type: "Practitioner", ID: k.ID})
-	if err == store.ErrNotFound || err == nil && v.Deleted {
-		return ProviderView{Key: k}, nil
+	v, n, err := live(tx, key)
+	if err != nil || v == nil {
+		return ProviderView{Key: k}, err
 	}
-	if err != nil {
-		return ProviderView{}, err
-	}
-	tree, err := fhir.Tree(v.Body)
-	if err != nil {
-		return ProviderView{}, err
-	}
-	n := node(tree)
 	view := ProviderView{Key: k, Name: humanName(n.list("name")), SelfClaimed: g.selfClaimed(n)}
 	for _, id := range n.list("identifier") {
 		if id.str("system") == systemNPI {
@@ -226,19 +218,11 @@ func textOf(concept node) string {
 }
 
 func (g *Guard) organizationName(tx *engine.Tx, ref string) (string, error) {
-	key, err := fhir.ParseKey(ref)
-	if err != nil || key.Type != "Organization" {
+	if !strings.HasPrefix(ref, "Organization/") {
 		return "", nil
 	}
-	v, err := tx.Reader().Resource(store.Key{Type: "Organization", ID: key.ID})
-	if err == store.ErrNotFound || err == nil && v.Deleted {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	tree, err := fhir.Tree(v.Body)
-	return node(tree).str("name"), err
+	_, n, err := live(tx, ref)
+	return n.str("name"), err
 }
 
 // maxDirectory is how many providers a look-up in the directory gives.

@@ -49,16 +49,9 @@ func (g *Guard) personOf(tx *engine.Tx, c Caller) (*person, error) {
 
 // isActive reports whether a Practitioner is there and not marked inactive.
 func isActive(tx *engine.Tx, key string) (bool, error) {
-	v, err := tx.Reader().Resource(store.Key{Type: "Practitioner", ID: idOf(key)})
-	if err == store.ErrNotFound || err == nil && v.Deleted {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	tree, err := fhir.Tree(v.Body)
+	v, tree, err := live(tx, key)
 	active, given := tree["active"].(bool)
-	return !given || active, err
+	return v != nil && (!given || active), err
 }
 
 func (g *Guard) addRoles(tx *engine.Tx, p *person) error {

@@ -103,12 +103,9 @@ func (g *Guard) checkNarrowing(n *Narrowing, fill bool) error {
 
 // request writes a new request, or finds the open one.
 func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessRequest) (*fhir.Resource, bool, error) {
-	v, err := tx.Reader().Resource(store.Key{Type: "Patient", ID: patient.ID})
-	if err == store.ErrNotFound || err == nil && v.Deleted {
-		return nil, false, fhir.ErrNotFound()
-	}
-	if err != nil {
-		return nil, false, err
+	v, _, err := live(tx, patient.String())
+	if err != nil || v == nil {
+		return nil, false, orNotFound(err)
 	}
 	open, err := g.openRequest(tx, patient.String(), c.Identity.FHIRUser)
 	if err != nil {

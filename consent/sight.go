@@ -173,39 +173,29 @@ var _ engine.Sight = (*sighting)(nil).sight
 func simplify(e store.Expr) store.Expr {
 	switch e := e.(type) {
 	case store.And:
-		var out store.And
-		for _, part := range e {
-			part = simplify(part)
-			if isNone(part) {
-				return store.None()
-			}
-			if inner, ok := part.(store.And); ok {
-				out = append(out, inner...)
-			} else {
-				out = append(out, part)
-			}
+		parts, none := fold(e, isNone, func(part store.Expr) []store.Expr {
+			inner, _ := part.(store.And)
+			return inner
+		})
+		switch {
+		case none:
+			return store.None()
+		case len(parts) == 1:
+			return parts[0]
 		}
-		if len(out) == 1 {
-			return out[0]
-		}
-		return out
+		return store.And(parts)
 	case store.Or:
-		var out store.Or
-		for _, part := range e {
-			part = simplify(part)
-			if isAll(part) {
-				return store.All()
-			}
-			if inner, ok := part.(store.Or); ok {
-				out = append(out, inner...)
-			} else {
-				out = append(out, part)
-			}
+		parts, all := fold(e, isAll, func(part store.Expr) []store.Expr {
+			inner, _ := part.(store.Or)
+			return inner
+		})
+		switch {
+		case all:
+			return store.All()
+		case len(parts) == 1:
+			return parts[0]
 		}
-		if len(out) == 1 {
-			return out[0]
-		}
-		return out
+		return store.Or(parts)
 	case store.Not:
 		inner := simplify(e.Expr)
 		switch {
@@ -217,6 +207,23 @@ func simplify(e store.Expr) store.Expr {
 		return store.Not{Expr: inner}
 	}
 	return e
+}
+
+// fold simplifies parts and takes in those of the same kind; settled tells that
+// one of them alone settles the whole.
+func fold(parts []store.Expr, settles func(store.Expr) bool, inner func(store.Expr) []store.Expr) (out []store.Expr, settled bool) {
+	for _, part := range parts {
+		part = simplify(part)
+		if settles(part) {
+			return nil, true
+		}
+		if same := inner(part); same != nil || isAll(part) || isNone(part) {
+			out = append(out, same...)
+		} else {
+			out = append(out, part)
+		}
+	}
+	return out, false
 }
 
 func isAll(e store.Expr) bool  { a, ok := e.(store.And); return ok && len(a) == 0 }

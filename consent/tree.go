@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/store"
 )
 
 // A node is a decoded JSON object; its methods read members and never fail: what
@@ -77,6 +79,24 @@ func encode(n node) []byte {
 		panic("consent: composing a resource: " + err.Error()) // only maps, slices and strings go in
 	}
 	return b
+}
+
+// live gives the newest version of a resource named by a relative reference, and
+// its decoded body; both are nil when it is absent, deleted, or no reference.
+func live(tx *engine.Tx, ref string) (*store.Version, node, error) {
+	key, err := fhir.ParseKey(ref)
+	if err != nil {
+		return nil, nil, nil
+	}
+	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
+	if err == store.ErrNotFound || err == nil && v.Deleted {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	tree, err := fhir.Tree(v.Body)
+	return v, tree, err
 }
 
 func concept(system, code string) node {
