@@ -122,10 +122,29 @@ func (a *app) latest(ctx context.Context, t token) ([]finding, error) {
 	var list []finding
 	for _, e := range bundle.Entry {
 		if o := e.Resource; o.ValueQuantity != nil && len(o.EffectiveDateTime) >= 10 {
-			list = append(list, finding{o.EffectiveDateTime[:10], o.Code.Text, rounded(o.ValueQuantity.Value) + " " + o.ValueQuantity.Unit})
+			list = append(list, finding{o.EffectiveDateTime[:10], o.Code.Text, strings.TrimSpace(rounded(o.ValueQuantity.Value) + " " + unit(o.ValueQuantity.Unit))})
 		}
 	}
 	return list, nil
+}
+
+// unit spells the units that UCUM writes for machines.
+func unit(s string) string {
+	switch s {
+	case "10*3/uL":
+		return "×10³/µL"
+	case "10*6/uL":
+		return "×10⁶/µL"
+	case "mm[Hg]":
+		return "mmHg"
+	case "kg/m2":
+		return "kg/m²"
+	case "/min", "{#}/min":
+		return "per minute"
+	case "{score}", "{nominal}", "1":
+		return ""
+	}
+	return s
 }
 
 func rounded(n json.Number) string {

@@ -47,7 +47,11 @@ func (i *Issuer) askOrPass(w http.ResponseWriter, r *http.Request, req *request)
 	case silent:
 		back(w, r, req, url.Values{"error": {"login_required"}}, i.issuer)
 	default:
-		render(w, http.StatusOK, "login.html", i.form(req, req.asked.LoginHint, ""))
+		username := r.URL.Query().Get("username") // of a name that was clicked in the list
+		if username == "" {
+			username = req.asked.LoginHint
+		}
+		render(w, http.StatusOK, "login.html", i.form(req, username, ""))
 	}
 }
 

@@ -42,6 +42,15 @@ type Mail struct {
 	Raw     []byte
 }
 
+// Sent writes the time of the message for people.
+func (m Mail) Sent() string {
+	t, err := mail.ParseDate(m.Date)
+	if err != nil {
+		return m.Date
+	}
+	return t.UTC().Format("2 January 2006, 15:04 UTC")
+}
+
 // A Mailbox is a mail server that takes every mail, sends none on, and shows
 // them. It listens on a loopback port of its own and is lost with the process.
 type Mailbox struct {

@@ -85,16 +85,23 @@ func (w words) lookDays(looks []consent.Look) []lookDay {
 		}
 		d := &days[len(days)-1]
 		i := slices.IndexFunc(d.Looks, func(line lookLine) bool {
-			return line.Person == l.Person && line.Client == l.Client && line.Outcome == l.Outcome && slices.Equal(line.Why, l.Why) &&
-				changes(line.Action) == changes(l.Action) && line.When.Sub(l.When) < together
+			sameMinute := line.When.Truncate(time.Minute).Equal(l.When.Truncate(time.Minute))
+			return line.Person == l.Person && line.Client == l.Client && line.Refused() == (lookLine{Look: l}).Refused() &&
+				changes(line.Action) == changes(l.Action) && (sameMinute || slices.Equal(line.Why, l.Why) && line.When.Sub(l.When) < together)
 		})
 		if i < 0 {
 			line := lookLine{Look: l, App: l.Client}
+			line.Why = slices.Clone(l.Why)
 			if portal := consent.Portal(smart.Identity{}, ""); l.Client == portal.ClientName {
 				line.App = ""
 			}
 			d.Looks = append(d.Looks, line)
 			i = len(d.Looks) - 1
+		}
+		for _, why := range l.Why {
+			if !slices.Contains(d.Looks[i].Why, why) {
+				d.Looks[i].Why = append(d.Looks[i].Why, why)
+			}
 		}
 		if l.What != "" && !slices.Contains(d.Looks[i].Kinds, l.What) {
 			d.Looks[i].Kinds = append(d.Looks[i].Kinds, l.What)

@@ -16,6 +16,8 @@ type member struct {
 	Key  fhir.Key // of the Practitioner or other; zero when it is not one of ours
 	Name string
 	Role string
+
+	Provider consent.ProviderView // as the directory knows them; zero when it does not
 }
 
 // A careTeamView is the care team of a patient, with the search for more.
@@ -184,6 +186,11 @@ func (v *visit) careTeam(patient string) ([]member, error) {
 			m := member{Key: key, Name: cmp.Or(p.Member.Display, v.practitionerName(key))}
 			for _, r := range p.Role {
 				m.Role = cmp.Or(m.Role, r.String())
+			}
+			if key.Type == "Practitioner" && m.Name != "" {
+				if m.Provider, err = v.provider(key, cmp.Or(v.practitionerName(key), m.Name)); err != nil && !kindIs(err, fhir.NotFound, fhir.Forbidden, fhir.Invalid) {
+					return nil, err
+				}
 			}
 			members = append(members, m)
 		}

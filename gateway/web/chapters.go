@@ -154,7 +154,7 @@ func (v *visit) conditions(view *recordView) error {
 
 func (v *visit) vitals(view *recordView) error {
 	all, _, err := list[observation](v, "Observation", view.Patient.ID, "-date", 60, "category", "vital-signs")
-	view.Vitals = v.site.words.seriesOf(all)
+	view.Vitals = v.site.words.vitalsOf(v.site.words.seriesOf(all))
 	return err
 }
 

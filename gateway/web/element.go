@@ -119,10 +119,13 @@ func unit(text, code string) string {
 	case "/min", "{#}/min":
 		return "per minute"
 	case "10*3/uL":
-		return "× 10³/µL"
+		return "×10³/µL"
 	case "10*6/uL":
-		return "× 10⁶/µL"
-	case "{score}", "{nominal}", "1":
+		return "×10⁶/µL"
+	case "1":
+		return ""
+	}
+	if strings.HasPrefix(text, "{") && strings.IndexByte(text, '}') == len(text)-1 { // a remark for machines, such as {score}
 		return ""
 	}
 	return text

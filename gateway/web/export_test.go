@@ -203,3 +203,32 @@ func Value(body string) (value, flag, reference string, err error) {
 	err = json.Unmarshal([]byte(body), &o)
 	return o.Value(), o.Flag(), o.Reference(), err
 }
+
+// Vitals gives the names of the tests that the summary shows, in its order.
+func Vitals(now time.Time, bodies ...string) ([]string, error) {
+	w := words{func() time.Time { return now }, now.Location()}
+	var list []observation
+	for _, body := range bodies {
+		var o observation
+		if err := json.Unmarshal([]byte(body), &o); err != nil {
+			return nil, err
+		}
+		list = append(list, o)
+	}
+	var names []string
+	for _, s := range w.vitalsOf(w.seriesOf(list)) {
+		names = append(names, s.Name)
+	}
+	return names, nil
+}
+
+// Looks gives the lines of the log of one day: who and why.
+func Looks(looks []consent.Look) []string {
+	var lines []string
+	for _, d := range (words{time.Now, time.UTC}).lookDays(looks) {
+		for _, l := range d.Looks {
+			lines = append(lines, fmt.Sprint(l.Person, l.Kinds, l.Why))
+		}
+	}
+	return lines
+}

@@ -61,13 +61,13 @@ func (s *site) decisionPage(v *visit) error {
 		return err
 	}
 	view := decisionView{Request: *r, Span: "asked", Boxes: boxes(r.Classes, func(string) bool { return true })}
-	return v.showDecision(view, nil)
+	return v.showDecision(http.StatusOK, view, nil)
 }
 
-func (v *visit) showDecision(view decisionView, wrong problems) error {
+func (v *visit) showDecision(status int, view decisionView, wrong problems) error {
 	view.Parts = partsOf(view.Request.Classes)
 	view.Self = v.who.role == smart.Patient
-	return v.show(http.StatusOK, "decision", view, wrong)
+	return v.show(status, "decision", view, wrong)
 }
 
 // decide takes the family's answer. The version of the request that they read is
@@ -81,6 +81,7 @@ func (s *site) decide(v *visit) error {
 		v.flash(flash{Code: "changed"})
 		return v.redirect(v.request.URL.Path)
 	}
+	refused := decisionView{Request: *r, Span: "asked", Boxes: boxes(r.Classes, func(string) bool { return true }), Private: v.ticked()}
 	said := flash{Name: r.Provider.Name, Until: r.Until, Private: private(ceiling(r.Label, v.ticked()))}
 	switch v.form("action") {
 	case "approve":
@@ -89,12 +90,12 @@ func (s *site) decide(v *visit) error {
 	case "less":
 		n, view, wrong := v.less(r)
 		if len(wrong) > 0 {
-			return v.showDecision(view, wrong)
+			return v.showDecision(http.StatusOK, view, wrong)
 		}
 		if !n.Until.IsZero() {
 			said.Until = n.Until
 		}
-		said.Code = "approved"
+		refused, said.Code = view, "approved"
 		_, err = s.Guard.Approve(v.ctx, v.caller(), r.ID, n, &r.Version)
 	case "decline":
 		said.Code = "declined"
@@ -106,11 +107,24 @@ func (s *site) decide(v *visit) error {
 		v.flash(flash{Code: "changed"})
 		return v.redirect(v.request.URL.Path)
 	}
+	if kindIs(err, fhir.Forbidden) {
+		return v.showDecision(http.StatusForbidden, refused, problems{"answer": v.whyNot(r)})
+	}
 	if err != nil {
 		return err
 	}
 	v.flash(said)
 	return v.redirect("/patient")
+}
+
+// whyNot says why the person may not answer a request: they may be the one who
+// sent it, in another role ("own").
+func (v *visit) whyNot(r *consent.RequestView) string {
+	own := func(l consent.Link) bool { return !r.Provider.Key.IsZero() && l.Person == r.Provider.Key.String() }
+	if slices.ContainsFunc(v.who.account.Links, own) {
+		return "own"
+	}
+	return "refused"
 }
 
 // less reads the choice of fewer parts and a shorter time. It never goes beyond

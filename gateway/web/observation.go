@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // An observation is a measurement or test result.
@@ -54,6 +55,9 @@ func (v value) String() string {
 	}
 	return v.Text
 }
+
+// Brief reports whether the result fits on a line and should not be broken.
+func (o observation) Brief() bool { return utf8.RuneCountInString(o.Value()) <= 18 }
 
 // When is the clinically relevant time.
 func (o observation) When() string {
@@ -180,6 +184,14 @@ type series struct {
 	Chart  *chart // nil when there is nothing to draw
 }
 
+// Ranged reports whether any result came with the range that is usual.
+func (s series) Ranged() bool {
+	return slices.ContainsFunc(s.All, func(o observation) bool { return o.Reference() != "" })
+}
+
+// ranges reports whether any of several tests came with the range that is usual.
+func ranges(all []series) bool { return slices.ContainsFunc(all, series.Ranged) }
+
 // seriesOf groups results by test, in the order in which each first appears.
 func (w words) seriesOf(list []observation) []series {
 	var all []series
@@ -244,4 +256,31 @@ type point struct {
 	At    time.Time
 	Value float64
 	Label string
+}
+
+// vitalOrder is the order in which people read measurements, by LOINC code:
+// weight, height, length, BMI, blood pressure, heart rate, temperature, breathing
+// rate, oxygen saturation twice. All others follow.
+const vitalOrder = "29463-7 8302-2 8306-3 39156-5 85354-9 8867-4 8310-5 9279-1 2708-6 59408-5"
+
+// vitalsOf leaves out measurements of more than two years ago, unless there are
+// no others, and puts the rest in the order in which people read them.
+func (w words) vitalsOf(all []series) []series {
+	oldest := w.now().AddDate(-2, 0, 0)
+	lately := slices.DeleteFunc(slices.Clone(all), func(s series) bool {
+		t, precision := w.parse(s.Latest.When())
+		return precision != "" && t.Before(oldest)
+	})
+	if len(lately) == 0 {
+		lately = slices.Clone(all)
+	}
+	order := strings.Fields(vitalOrder)
+	place := func(s series) int {
+		if i := slices.Index(order, s.Code); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	slices.SortStableFunc(lately, func(a, b series) int { return cmp.Compare(place(a), place(b)) })
+	return lately
 }

@@ -57,6 +57,7 @@ func parsePages(version string, w words) (pages, error) {
 		"groups":   groups,
 		"private":  private,
 		"guarded":  guarded,
+		"ranges":   ranges,
 		"dict":     dict,
 	}).Option("missingkey=error").ParseFS(templateFiles, "templates/*.html")
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"mypatients/consent"
 	"mypatients/fhir"
 	"mypatients/gateway/web"
 )
@@ -135,7 +136,7 @@ func TestParts(t *testing.T) {
 func TestValues(t *testing.T) {
 	for _, c := range []struct{ body, value, flag, reference string }{
 		{`{"valueQuantity":{"value":16.2345,"unit":"g/dL"},"referenceRange":[{"low":{"value":11},"high":{"value":14,"unit":"g/dL"}}]}`, "16.2 g/dL", "H", "11 – 14 g/dL"},
-		{`{"valueQuantity":{"value":0.00123,"code":"10*3/uL"},"referenceRange":[{"low":{"value":1}}]}`, "0.001 × 10³/µL", "L", "≥ 1"},
+		{`{"valueQuantity":{"value":0.00123,"code":"10*3/uL"},"referenceRange":[{"low":{"value":1}}]}`, "0.001 ×10³/µL", "L", "≥ 1"},
 		{`{"valueQuantity":{"value":9},"interpretation":[{"coding":[{"code":"N"}]}],"referenceRange":[{"high":{"value":1}}]}`, "9", "", "≤ 1"},
 		{`{"valueCodeableConcept":{"text":"Negative (qualifier value)"},"interpretation":[{"coding":[{"code":"AA"}]}]}`, "Negative", "AA", ""},
 		{`{"valueString":"seen"}`, "seen", "", ""}, {`{"valueInteger":0}`, "0", "", ""}, {`{"valueQuantity":{"value":1e400}}`, "1e400", "", ""}, {`{}`, "", "", ""},
@@ -149,5 +150,35 @@ func TestValues(t *testing.T) {
 		if got := web.NiceStep(in); got != want {
 			t.Errorf("step %v: got %v, want %v", in, got, want)
 		}
+	}
+}
+
+func TestVitals(t *testing.T) {
+	now := time.Date(2026, 3, 10, 15, 0, 0, 0, time.UTC)
+	one := func(code, name, when string) string {
+		return `{"code":{"text":"` + name + `","coding":[{"code":"` + code + `"}]},"effectiveDateTime":"` + when + `","valueQuantity":{"value":1}}`
+	}
+	old := one("8287-5", "head", "2022-08-28")
+	for _, tt := range []struct{ bodies, want []string }{
+		{[]string{one("x", "other", "2026-01-02"), one("8867-4", "pulse", "2026-01-02"), one("29463-7", "weight", "2025-01-02"), old}, []string{"weight", "pulse", "other"}},
+		{[]string{old}, []string{"head"}},
+	} {
+		got, err := web.Vitals(now, tt.bodies...)
+		if err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("got %q %v, want %q", got, err, tt.want)
+		}
+	}
+}
+
+func TestLooksOfOneMinute(t *testing.T) {
+	at := time.Date(2026, 3, 10, 15, 4, 50, 0, time.UTC)
+	looks := []consent.Look{
+		{When: at, Person: "A", What: "Patient", Action: "read", Why: []consent.BasisCode{consent.BasisPCP}},
+		{When: at.Add(-20 * time.Second), Person: "A", What: "Observation", Action: "search", Why: []consent.BasisCode{consent.BasisConsent}},
+		{When: at.Add(-2 * time.Minute), Person: "A", What: "Patient", Action: "read", Why: []consent.BasisCode{consent.BasisConsent}},
+	}
+	want := []string{"A[Patient Observation] [pcp consent]", "A[Patient] [consent]"}
+	if got := web.Looks(looks); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

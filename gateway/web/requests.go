@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
@@ -36,6 +37,7 @@ type spanView struct {
 type requestsView struct {
 	Waiting  []consent.RequestView
 	Answered []consent.RequestView
+	Asked    map[string]typed // what was typed for a request, by its id, as far as the session remembers
 }
 
 // until reads how long an access is to last: some months, or a date.
@@ -107,6 +109,16 @@ func (v *visit) self() (consent.ProviderView, error) {
 		return consent.ProviderView{}, err
 	}
 	name := cmp.Or(v.practitionerName(key), v.who.identity.Name)
+	p, err := v.provider(key, name)
+	if p.Key.IsZero() {
+		p.Name = name
+	}
+	return p, err
+}
+
+// provider finds a provider in the directory, where their name leads to them; the
+// zero view is nobody.
+func (v *visit) provider(key fhir.Key, name string) (consent.ProviderView, error) {
 	found, err := v.site.Guard.Directory(v.ctx, v.caller(), name)
 	if err != nil {
 		return consent.ProviderView{}, err
@@ -116,7 +128,7 @@ func (v *visit) self() (consent.ProviderView, error) {
 			return p, nil
 		}
 	}
-	return consent.ProviderView{Name: name}, nil
+	return consent.ProviderView{}, nil
 }
 
 // ask sends the request to the family.
@@ -142,7 +154,7 @@ func (s *site) ask(v *visit) error {
 	if len(wrong) > 0 {
 		return v.showAsk(view, wrong)
 	}
-	_, created, err := s.Guard.RequestAccess(v.ctx, v.caller(), request)
+	made, created, err := s.Guard.RequestAccess(v.ctx, v.caller(), request)
 	if kindIs(err, fhir.NotFound, fhir.Invalid) {
 		return v.showAsk(view, problems{"patient": "stale"})
 	}
@@ -152,6 +164,7 @@ func (s *site) ask(v *visit) error {
 	if err != nil {
 		return err
 	}
+	v.keepAsked(made.ID, v.typedFor(view.Patient))
 	v.dropSession(keySelection)
 	code := "asked"
 	if !created {
@@ -159,6 +172,28 @@ func (s *site) ask(v *visit) error {
 	}
 	v.flash(flash{Code: code})
 	return v.redirect("/requests")
+}
+
+// asked gives what was typed in this session for which requests, by their ids. It
+// is all that a provider may know of the patients of open requests.
+func (v *visit) asked() map[string]typed {
+	kept := map[string]typed{}
+	_ = json.Unmarshal([]byte(v.session(keyAsked)), &kept) // nothing kept yet: none
+	return kept
+}
+
+// maxAsked is for how many requests a session remembers what was typed.
+const maxAsked = 50
+
+func (v *visit) keepAsked(request string, t typed) {
+	kept := v.asked()
+	if t == (typed{}) || len(kept) >= maxAsked {
+		return
+	}
+	kept[request] = t
+	if b, err := json.Marshal(kept); err == nil {
+		v.setSession(keyAsked, string(b))
+	}
 }
 
 // maxReason is the length in bytes of a reason.
@@ -169,7 +204,7 @@ func (s *site) requestsPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	var view requestsView
+	view := requestsView{Asked: v.asked()}
 	for _, r := range list {
 		if r.State == consent.StateWaiting {
 			view.Waiting = append(view.Waiting, r)

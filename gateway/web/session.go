@@ -35,6 +35,7 @@ const (
 	keyFlash     = "flash"     // what to say on the next page
 	keyRecent    = "recent"    // patients opened lately
 	keySelection = "selection" // what was typed on Patient Selection
+	keyAsked     = "asked"     // what was typed for which requests
 	keyOut       = "out"       // the person has just signed out
 	keyUpstream  = "upstream"  // where to go on signing out
 	keyAgain     = "again"     // the app request for which the person signed in anew

@@ -18,6 +18,7 @@ type signInView struct {
 	Providers []signInChoice
 	Next      string
 	Expired   bool
+	Family    bool // on the way to a page for families
 }
 
 type signInChoice struct{ ID, Name string }
@@ -57,7 +58,7 @@ func (s *site) signIn(v *visit) error {
 }
 
 func (s *site) signInChoices(next string, expired bool) signInView {
-	view := signInView{Next: next, Expired: expired}
+	view := signInView{Next: next, Expired: expired, Family: next == "/patient" || strings.HasPrefix(next, "/patient/")}
 	for _, p := range s.Providers {
 		view.Providers = append(view.Providers, signInChoice{p.ID(), p.Name()})
 	}

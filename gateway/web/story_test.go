@@ -26,7 +26,7 @@ func TestRequestAndApproval(t *testing.T) {
 	ask.submit("Request access", "part", "results").shows(422, "You ticked some parts.")
 	ask.submit("Request access", "span", "6", "date", w.clock.Now().AddDate(0, 1, 0).Format(time.DateOnly)).shows(422, "You entered a date.")
 	sent := ask.submit("Request access", "span", "6", "reason", "A heart murmur <b>&")
-	sent.at("/requests").shows(200, "Your request was sent to the family.", "Waiting for the family", "A heart murmur <b>&").hides("Mateo")
+	sent.at("/requests").shows(200, "Your request was sent to the family.", "Waiting for the family", "A heart murmur <b>&", "The patient with MRN 1001").hides("Mateo")
 	okafor.get("/").submit("Find patient", "mrn", "1001").shows(200, "You have already asked")
 	okafor.get("/patients/mateo").shows(404, "There is no such page")
 

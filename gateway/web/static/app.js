@@ -9,7 +9,14 @@
 
   // On a narrow screen the tab that is open must be in sight.
   var tab = document.querySelector(".tabs [aria-current]");
-  if (tab) tab.scrollIntoView({ inline: "center", block: "nearest" });
+  function showTab() {
+    var strip = tab.closest(".tabs");
+    strip.scrollLeft = tab.parentNode.offsetLeft - strip.offsetLeft - (strip.clientWidth - tab.offsetWidth) / 2;
+  }
+  if (tab) {
+    showTab();
+    window.addEventListener("resize", showTab);
+  }
 
   document.addEventListener("click", function (event) {
     var print = event.target.closest("[data-print]");
