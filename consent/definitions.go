@@ -94,7 +94,7 @@ func (g *Guard) Definition(t fhir.Type, id string) ([]byte, bool) {
 		return nil, false
 	}
 	n["resourceType"], n["id"] = string(t), id
-	n["url"] = g.base + "/fhir/" + string(t) + "/" + id
+	n["url"] = g.rules.canonical + "/fhir/" + string(t) + "/" + id
 	n["name"], n["status"] = nameOf(id), "active"
 	return encode(n), true
 }

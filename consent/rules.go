@@ -12,16 +12,21 @@ import (
 // and the policy epochs. [Rules.Engine] makes the engine with them; a [Guard]
 // stands on that engine and no other.
 //
-// What this gateway defines has canonical addresses under its own base URL.
+// What this gateway defines has canonical addresses under its base URL: the one
+// that its data was begun with, since the data names them.
 type Rules struct {
-	base   string
-	zone   *time.Location
-	engine *engine.Engine
+	base      string
+	canonical string
+	zone      *time.Location
+	engine    *engine.Engine
 }
 
-// NewRules takes the external base URL of the gateway, without a trailing slash,
-// and the site's time zone.
-func NewRules(base string, zone *time.Location) *Rules { return &Rules{base: base, zone: zone} }
+// NewRules takes the external base URL of the gateway and the one that its data
+// was begun with, mostly the same, both without a trailing slash, and the site's
+// time zone.
+func NewRules(base, canonical string, zone *time.Location) *Rules {
+	return &Rules{base: base, canonical: canonical, zone: zone}
+}
 
 // Engine makes the engine that these rules hold in; Base, OnWrite and Derive of
 // its configuration are theirs.
@@ -45,11 +50,11 @@ const (
 	kindNotice     = "notice"
 )
 
-func (r *Rules) kindSystem() string    { return r.base + "/fhir/CodeSystem/workflow" }
-func (r *Rules) outcomeSystem() string { return r.base + "/fhir/CodeSystem/selection-outcome" }
-func (r *Rules) policyURI() string     { return r.base + "/fhir/policy/access-grant" }
+func (r *Rules) kindSystem() string    { return r.canonical + "/fhir/CodeSystem/workflow" }
+func (r *Rules) outcomeSystem() string { return r.canonical + "/fhir/CodeSystem/selection-outcome" }
+func (r *Rules) policyURI() string     { return r.canonical + "/fhir/policy/access-grant" }
 func (r *Rules) extension(name string) string {
-	return r.base + "/fhir/StructureDefinition/" + name
+	return r.canonical + "/fhir/StructureDefinition/" + name
 }
 
 // kindOf tells whether a Consent is one of ours: an access request (or the

@@ -75,7 +75,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules := consent.NewRules(base, zone)
+	rules := consent.NewRules(base, base, zone)
 	w.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg, Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)

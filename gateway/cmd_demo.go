@@ -187,16 +187,40 @@ func (p *Program) addDemo(ctx context.Context, r gin.IRouter, c *config.Config, 
 }
 
 // loadDemo fills an empty data folder, as the load command would. A run that was
-// broken off is made good by the next.
+// broken off is made good by the next. People and apps belong to an address: on
+// another port they are introduced anew.
 func (k *core) loadDemo(ctx context.Context, c *config.Config, issuer string, now func() time.Time) error {
-	const kind, key = "site", "demo"
+	for _, step := range []struct {
+		mark string
+		do   func() error
+	}{
+		{"demo", func() error { return k.loadDemoRecords(ctx, c, now) }},
+		{"demo " + c.BaseURL, func() error { return k.introduceDemo(ctx, c, issuer) }},
+	} {
+		if err := k.once(ctx, step.mark, step.do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// once does something that the data does not bear the mark of yet.
+func (k *core) once(ctx context.Context, mark string, do func() error) error {
+	const kind = "site"
 	err := k.store.View(ctx, func(r store.Reader) error {
-		_, err := r.Record(kind, key)
+		_, err := r.Record(kind, mark)
 		return err
 	})
 	if err == nil || !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
+	if err := do(); err != nil {
+		return err
+	}
+	return k.store.Update(ctx, func(w store.Writer) error { return w.PutRecord(&store.Record{Kind: kind, Key: mark}) })
+}
+
+func (k *core) loadDemoRecords(ctx context.Context, c *config.Config, now func() time.Time) error {
 	resources, err := demo.Resources(now(), c.Zone())
 	if err != nil {
 		return err
@@ -211,6 +235,12 @@ func (k *core) loadDemo(ctx context.Context, c *config.Config, issuer string, no
 	if err := loader.LoadNDJSON(ctx, "demo", &lines); err != nil || len(refused) > 0 {
 		return fmt.Errorf("loading the demo's records: %w", errors.Join(append(refused, err)...))
 	}
+	debug.FreeOSMemory() // loading takes more than running
+	return nil
+}
+
+// introduceDemo links the demo's logins and registers its apps.
+func (k *core) introduceDemo(ctx context.Context, c *config.Config, issuer string) error {
 	for _, person := range demo.People() {
 		var links []consent.Link
 		for _, l := range person.Links {
@@ -232,6 +262,5 @@ func (k *core) loadDemo(ctx context.Context, c *config.Config, issuer string, no
 			return err
 		}
 	}
-	debug.FreeOSMemory() // loading takes more than running
-	return k.store.Update(ctx, func(w store.Writer) error { return w.PutRecord(&store.Record{Kind: kind, Key: key}) })
+	return nil
 }

@@ -40,14 +40,15 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 	if k.store, err = openStore(c.Storage, now, log); err != nil {
 		return nil, err
 	}
-	if err := bindBase(ctx, k.store, c.BaseURL); err != nil {
+	canonical, err := bindBase(ctx, k.store, c)
+	if err != nil {
 		return nil, err
 	}
 	registry, err := search.R4()
 	if err != nil {
 		return nil, err
 	}
-	k.rules = consent.NewRules(c.BaseURL, c.Zone())
+	k.rules = consent.NewRules(c.BaseURL, canonical, c.Zone())
 	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry, Now: now})
 	if err != nil {
 		return nil, err
@@ -102,11 +103,12 @@ func openStore(c config.Storage, now func() time.Time, log *slog.Logger) (store.
 }
 
 // bindBase holds a data folder to the base URL that it was made with: it is the
-// issuer of its accounts' tokens and part of what its resources say.
-func bindBase(ctx context.Context, s store.Store, base string) error {
+// issuer of its accounts' tokens and part of what its resources say. The demo may
+// move to another port; what it defines keeps the addresses that it began with.
+func bindBase(ctx context.Context, s store.Store, c *config.Config) (bound string, err error) {
 	const kind, key = "site", "base"
-	var bound string
-	err := s.Update(ctx, func(w store.Writer) error {
+	base := c.BaseURL
+	err = s.Update(ctx, func(w store.Writer) error {
 		record, err := w.Record(kind, key)
 		if errors.Is(err, store.ErrNotFound) {
 			bound = base
@@ -117,10 +119,10 @@ func bindBase(ctx context.Context, s store.Store, base string) error {
 		}
 		return err
 	})
-	if err == nil && bound != base {
-		return failf("use that address again, or another data folder", "the data folder was made for %s, not for %s", bound, base)
+	if err == nil && bound != base && !c.Demo {
+		return "", failf("use that address again, or another data folder", "the data folder was made for %s, not for %s", bound, base)
 	}
-	return err
+	return bound, err
 }
 
 // Close ends what runs and closes the store.

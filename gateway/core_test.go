@@ -76,3 +76,23 @@ func TestDataKeepsItsBaseURL(t *testing.T) {
 		}
 	}
 }
+
+// TestTheDemoMayMove to another port with its data: the story so far goes on.
+func TestTheDemoMayMove(t *testing.T) {
+	folder := t.TempDir()
+	first := startDemoIn(t, folder, "127.0.0.1:0", nil)
+	token := first.launch("grace", "launch/patient patient/*.rs", "pt-1")["access_token"].(string)
+	status, _, body := first.get("/fhir/Consent?patient=pt-1", "Authorization", "Bearer "+token)
+	if status != 200 {
+		t.Fatalf("got %d %s", status, body)
+	}
+	first.stop()
+	second := startDemoIn(t, folder, "127.0.0.1:0", nil)
+	if second.URL == first.URL {
+		t.Skip("the same port was free again")
+	}
+	token = second.launch("grace", "launch/patient patient/*.rs", "pt-1")["access_token"].(string)
+	if status, _, body := second.get("/fhir/Patient/pt-1", "Authorization", "Bearer "+token); status != 200 {
+		t.Errorf("got %d %s", status, body)
+	}
+}

@@ -44,7 +44,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = s.Close() })
 	registry, err := search.R4()
 	must(t, err)
-	rules := consent.NewRules(site, time.UTC)
+	rules := consent.NewRules(site, site, time.UTC)
 	e, err := rules.Engine(engine.Config{Store: s, Registry: registry, Now: now})
 	must(t, err)
 	guard, err := consent.New(consent.Config{Rules: rules, Now: now, Key: make([]byte, 32), MRNSystem: "urn:mrn", Policy: consent.DefaultPolicy()})

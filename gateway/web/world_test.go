@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	key := []byte(strings.Repeat("k", 32))
-	rules := consent.NewRules(w.base, zone)
+	rules := consent.NewRules(w.base, w.base, zone)
 	w.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg, Now: now})
 	if err != nil {
 		t.Fatal(err)
