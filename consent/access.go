@@ -2,6 +2,7 @@ package consent
 
 import (
 	"context"
+	"slices"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -76,7 +77,7 @@ func (g *Guard) nextSteps(tx *engine.Tx, c Caller, patient string) ([]string, er
 func (d *decision) limits() []string {
 	var out []string
 	add := func(s string) {
-		if !contains(out, s) {
+		if !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

@@ -74,11 +74,11 @@ func (e *auditEntry) from(p *person) {
 // concern notes whose record is concerned and on which bases.
 func (e *auditEntry) concern(decisions ...*decision) {
 	for _, d := range decisions {
-		if !contains(e.Patients, d.patient) {
+		if !slices.Contains(e.Patients, d.patient) {
 			e.Patients = append(e.Patients, d.patient)
 		}
 		for _, b := range d.bases {
-			if !contains(e.Bases[d.patient], b.Code) {
+			if !slices.Contains(e.Bases[d.patient], b.Code) {
 				if e.Bases == nil {
 					e.Bases = map[string][]BasisCode{}
 				}
@@ -93,7 +93,7 @@ func (e *auditEntry) returned(r *fhir.Resource) {
 	e.Returned = append(e.Returned, r.Key.String())
 	terms := store.Terms(r.Terms)
 	for value := range terms.Values(store.Owner) {
-		if !contains(e.Patients, string(value)) {
+		if !slices.Contains(e.Patients, string(value)) {
 			e.Patients = append(e.Patients, string(value))
 		}
 	}
@@ -108,19 +108,10 @@ func (e *auditEntry) page(s *sighting, page *fhir.Page) {
 		}
 	}
 	for _, d := range s.decisions {
-		if contains(e.Patients, d.patient) || len(s.decisions) == 1 {
+		if slices.Contains(e.Patients, d.patient) || len(s.decisions) == 1 {
 			e.concern(d)
 		}
 	}
-}
-
-func contains[T comparable](list []T, v T) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
 }
 
 // auditKey orders rounds by time; the random part keeps nodes apart.

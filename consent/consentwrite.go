@@ -3,6 +3,7 @@ package consent
 import (
 	"context"
 	"reflect"
+	"slices"
 	"strings"
 
 	"mypatients/fhir"
@@ -121,7 +122,7 @@ func (g *Guard) moveByBody(ctx context.Context, c Caller, id string, before, aft
 	free := []string{"status", "performer", "dateTime", "provision", "meta", "text"}
 	if !reflect.DeepEqual(without(before, free...), without(after, free...)) {
 		for name := range after {
-			if name != "meta" && !reflect.DeepEqual(before[name], after[name]) && !contains(free, name) {
+			if name != "meta" && !reflect.DeepEqual(before[name], after[name]) && !slices.Contains(free, name) {
 				return nil, g.refused(ctx, e, refuse("Consent."+name, "This never changes after creation."))
 			}
 		}

@@ -57,7 +57,7 @@ func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, e
 	d.asker = g.newAsker(p.actors, p.is(smart.Proxy) || p.is(smart.Patient), now)
 	switch p.identity.Role {
 	case smart.System:
-		d.add(Basis{Code: BasisSystem}, everything)
+		d.add(Basis{Code: BasisSystem}, engine.Everything)
 		return d, nil
 	case smart.Staff, smart.Admin:
 		d.add(Basis{Code: BasisStaff}, onlyTypes(staffTypes))
@@ -96,7 +96,7 @@ func (d *decision) add(b Basis, opens func(fhir.Type) store.Expr) {
 func (g *Guard) decideSelf(p *person, d *decision, patient node, now time.Time) error {
 	if p.key == d.patient && g.policy.band(patient.str("birthDate"), now, g.zone) != bandChild {
 		d.self = true
-		d.add(Basis{Code: BasisSelf}, everything)
+		d.add(Basis{Code: BasisSelf}, engine.Everything)
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (g *Guard) decideProxy(tx *engine.Tx, p *person, d *decision, patient node)
 	adult, _ := birthday(patient.str("birthDate"), g.policy.AdultAge, g.zone)
 	b := Basis{Code: BasisProxy, Source: related, Until: earliest(adult, time.Time{}, until)}
 	if band == bandChild {
-		d.add(b, everything)
+		d.add(b, engine.Everything)
 		return nil
 	}
 	d.add(b, g.teenOpens)
@@ -313,7 +313,7 @@ func (g *Guard) giverLimit(d *decision, consent, patient node, now time.Time) fu
 	for _, p := range consent.list("performer") {
 		switch ref := relativeTo(g.base, p.str("reference")); {
 		case ref == d.patient:
-			return everything
+			return engine.Everything
 		case strings.HasPrefix(ref, "RelatedPerson/"):
 			guardian = ref
 		default:
@@ -341,7 +341,7 @@ func (g *Guard) giverLimit(d *decision, consent, patient node, now time.Time) fu
 	case practice:
 		return func(fhir.Type) store.Expr { return levelAtMost(levelN) }
 	}
-	return everything
+	return engine.Everything
 }
 
 // permitsSome reports whether a provision permits the asker anything by name, as
@@ -378,8 +378,6 @@ func boundaries(p node, zone *time.Location) []time.Time {
 	}
 	return times
 }
-
-func everything(fhir.Type) store.Expr { return store.All() }
 
 func upTo(l level) func(fhir.Type) store.Expr {
 	return func(t fhir.Type) store.Expr {

@@ -273,39 +273,11 @@ func (g *Guard) standingAccess(tx *engine.Tx, patient fhir.Key) ([]AccessEntry, 
 			list = append(list, entry)
 		}
 	}
-	family, err := g.guardians(tx, patient, tree)
-	return append(list, family...), err
-}
-
-// guardians lists those who may act for a patient today.
-func (g *Guard) guardians(tx *engine.Tx, patient fhir.Key, tree node) ([]AccessEntry, error) {
-	adult, _ := birthday(tree.str("birthDate"), g.policy.AdultAge, g.zone)
-	if g.policy.band(tree.str("birthDate"), tx.Now(), g.zone) == bandAdult {
-		return nil, nil
+	family, err := g.guardians(tx, patient.String(), tree)
+	for _, related := range family {
+		list = append(list, AccessEntry{Group: BasisProxy, Provider: ProviderView{Key: related.key, Name: related.name}, Until: related.until})
 	}
-	related, err := findAll(tx, "RelatedPerson", ownedBy(patient.String()))
-	if err != nil {
-		return nil, err
-	}
-	var list []AccessEntry
-	for _, v := range related {
-		n, err := fhir.Tree(v.Body)
-		if err != nil {
-			return nil, err
-		}
-		until, may := g.mayActFor(n, patient.String(), tx.Now())
-		if !may {
-			continue
-		}
-		if barred, err := isBarred(tx, patient.String(), v.Key.String()); err != nil {
-			return nil, err
-		} else if barred {
-			continue
-		}
-		view := ProviderView{Key: fhir.Key{Type: "RelatedPerson", ID: v.ID}, Name: humanName(node(n).list("name"))}
-		list = append(list, AccessEntry{Group: BasisProxy, Provider: view, Until: earliest(adult, time.Time{}, until)})
-	}
-	return list, nil
+	return list, err
 }
 
 // whoever shows a person or an organisation by reference.

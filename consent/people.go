@@ -278,7 +278,7 @@ func (g *Guard) directoryQuery(query string) (store.Expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, q.Plan(engineEverything).Where)
+		all = append(all, q.Plan(engine.Everything).Where)
 	}
 	if len(all) == 0 {
 		return store.None(), nil

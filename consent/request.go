@@ -256,30 +256,53 @@ func (g *Guard) approvers(tx *engine.Tx, patient *store.Version) ([]string, erro
 			return nil, err
 		}
 	}
-	if band == bandAdult {
-		return list, nil
+	guardians, err := g.guardians(tx, key, tree)
+	if err != nil {
+		return nil, err
 	}
+	for _, related := range guardians {
+		if err := add(related.key.String()); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// A guardian is a RelatedPerson who may act for a patient today, and until when.
+type guardian struct {
+	key   fhir.Key
+	name  string
+	until time.Time
+}
+
+// guardians lists who may act for a patient today: nobody once the patient is of
+// age, and nobody whom a directive bars.
+func (g *Guard) guardians(tx *engine.Tx, key string, patient node) ([]guardian, error) {
+	if g.policy.band(patient.str("birthDate"), tx.Now(), g.zone) == bandAdult {
+		return nil, nil
+	}
+	adult, _ := birthday(patient.str("birthDate"), g.policy.AdultAge, g.zone)
 	related, err := findAll(tx, "RelatedPerson", ownedBy(key))
 	if err != nil {
 		return nil, err
 	}
+	var list []guardian
 	for _, v := range related {
-		n, err := fhir.Tree(v.Body)
+		tree, err := fhir.Tree(v.Body)
 		if err != nil {
 			return nil, err
 		}
-		if _, ok := g.mayActFor(n, key, tx.Now()); !ok {
+		n := node(tree)
+		end, ok := g.mayActFor(n, key, tx.Now())
+		if !ok {
 			continue
 		}
 		barred, err := isBarred(tx, key, v.Key.String())
 		if err != nil {
 			return nil, err
 		}
-		if barred {
-			continue
-		}
-		if err := add(v.Key.String()); err != nil {
-			return nil, err
+		if !barred {
+			list = append(list, guardian{fhir.Key{Type: "RelatedPerson", ID: v.ID}, humanName(n.list("name")), earliest(adult, time.Time{}, end)})
 		}
 	}
 	return list, nil

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"mypatients/fhir"
+	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
 	"mypatients/fhir/store"
 	"mypatients/smart"
@@ -28,7 +29,7 @@ func (g *Guard) scopeExpr(grant smart.Grant, t fhir.Type, want smart.Permission)
 			if err != nil {
 				continue // a constraint that cannot be kept opens nothing
 			}
-			where = append(where, q.Plan(engineEverything).Where)
+			where = append(where, q.Plan(engine.Everything).Where)
 		}
 		open = append(open, where)
 	}
@@ -65,5 +66,3 @@ func (g *Guard) requireUserScope(c Caller, t fhir.Type, want smart.Permission) e
 	c.Scopes = slices.DeleteFunc(slices.Clone(c.Scopes), func(s smart.Scope) bool { return s.Level == "patient" })
 	return g.requireScope(c, t, want)
 }
-
-func engineEverything(fhir.Type) store.Expr { return store.All() }

@@ -142,7 +142,7 @@ func (g *Guard) exactHits(tx *engine.Tx, sel Selection) ([]*store.Version, error
 	if err != nil {
 		return nil, err
 	}
-	found, err := findAll(tx, "Patient", q.Plan(engineEverything).Where)
+	found, err := findAll(tx, "Patient", q.Plan(engine.Everything).Where)
 	if err != nil || sel.MRN != "" {
 		return found, err
 	}
