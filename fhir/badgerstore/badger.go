@@ -57,7 +57,7 @@ const (
 	valueThreshold = 1 << 10
 
 	collectEvery = 5 * time.Minute // value log garbage
-	layoutMagic  = 0x4d01          // changes with the layout of the keys
+	layoutMagic  = 0x4d02          // changes with the layout of the keys
 )
 
 // A tuning says when which way pays. Efforts are in units of fetching and judging

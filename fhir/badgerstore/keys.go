@@ -16,6 +16,7 @@ const (
 	tagIndex    = 'i' // i type 0 name 0 value 0 id: nothing; only live resources
 	tagLog      = 'l' // l number: log entry
 	tagTypeLog  = 't' // t type 0 number: the same entry again
+	tagOwnerLog = 'w' // w owner 0 number: the same entry again
 	tagRecord   = 'k' // k kind 0 key: record
 	tagExpiry   = 'x' // x time kind 0 key: nothing
 	tagCommit   = 'c' // c: what was the last commit when a large one began
@@ -86,6 +87,11 @@ func logPrefix(b []byte, typ string) []byte {
 
 func logKey(b []byte, typ string, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(logPrefix(b, typ), number)
+}
+
+func ownerLogPrefix(owner []byte) []byte {
+	b := append([]byte{tagOwnerLog}, owner...)
+	return append(b, 0)
 }
 
 func kindPrefix(b []byte, kind string) []byte {

@@ -142,6 +142,9 @@ func logPosition(number uint64) string { return fmt.Sprintf("%016x", number) }
 
 func (r *reader) Log(q store.LogQuery) ([]store.LogEntry, error) {
 	prefix := logPrefix(nil, q.Type)
+	if q.Owner != "" {
+		prefix = ownerLogPrefix([]byte(q.Owner))
+	}
 	s := under(prefix)
 	if q.After != "" {
 		after, err := strconv.ParseUint(q.After, 16, 64)
@@ -149,9 +152,9 @@ func (r *reader) Log(q store.LogQuery) ([]store.LogEntry, error) {
 			return nil, errors.New("badgerstore: not a position of the log")
 		}
 		if q.Reverse {
-			s.to = logKey(nil, q.Type, after)
+			s.to = binary.BigEndian.AppendUint64(prefix, after)
 		} else {
-			s.from = logKey(nil, q.Type, after+1)
+			s.from = binary.BigEndian.AppendUint64(prefix, after+1)
 		}
 	}
 	var list []store.LogEntry
@@ -167,6 +170,9 @@ func (r *reader) Log(q store.LogQuery) ([]store.LogEntry, error) {
 		})
 		if err != nil {
 			return nil, err
+		}
+		if q.Type != "" && e.Key.Type != q.Type { // the log of an owner has all types
+			continue
 		}
 		if list = append(list, e); len(list) >= q.Limit {
 			break

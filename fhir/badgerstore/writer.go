@@ -2,6 +2,7 @@ package badgerstore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -49,7 +50,28 @@ func (w writer) PutResource(v *store.Version) error {
 	entry := encodeLog(v)
 	w.put(logKey(nil, "", w.round.next), entry, 0)
 	w.put(logKey(nil, v.Type, w.round.next), entry, 0)
+	for owner := range v.Terms.Values(store.Owner) {
+		w.put(binary.BigEndian.AppendUint64(ownerLogPrefix(owner), w.round.next), entry, 0)
+	}
 	w.round.next++
+	return w.room()
+}
+
+func (w writer) PutTerms(key store.Key, version int64, terms store.Terms) error {
+	old, err := w.newest(key, false)
+	if err != nil {
+		return err
+	}
+	if old.Version != version {
+		return fmt.Errorf("badgerstore: the newest version of a resource is %d, not %d", old.Version, version)
+	}
+	v := *old
+	v.Terms = terms
+	if err := w.check(&v); err != nil {
+		return err
+	}
+	w.put(resourceKey(nil, key), encodeVersion(&v), deletedByte(v.Deleted))
+	w.index(old, &v)
 	return w.room()
 }
 

@@ -100,6 +100,11 @@ type Writer interface {
 	// (1 for the first); anything else is an error. The version is entered in the
 	// log, in the order of the calls.
 	PutResource(*Version) error
+	// PutTerms replaces the terms of the newest version of a resource, which must
+	// have the number given (else an error). It makes no version, enters nothing in
+	// the log, and leaves alone what the log knows of owners: it is for indexing
+	// anew what has not changed.
+	PutTerms(key Key, version int64, terms Terms) error
 	// PutRecord creates or replaces a record.
 	PutRecord(*Record) error
 	// DeleteRecord removes a record; removing none is no error.
@@ -125,6 +130,7 @@ type LogQuery struct {
 	After   string // the position to start behind; empty: the first (Reverse: the newest)
 	Reverse bool   // newest first
 	Type    string // only this type; empty: all
+	Owner   string // only versions that had this value under Owner; empty: all. Costs what the owner holds
 	Limit   int    // more than 0
 }
 

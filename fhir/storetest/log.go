@@ -11,6 +11,7 @@ import (
 func logTests() map[string]func(*testing.T, store.Store) {
 	return map[string]func(*testing.T, store.Store){
 		"order, direction, type, paging": logOrder,
+		"by owner":                       logOfOwner,
 		"a failed transaction is not in": logFailed,
 		"changes are announced":          changed,
 	}
@@ -82,6 +83,44 @@ func logOrder(t *testing.T, s store.Store) {
 		}
 		return err
 	})
+}
+
+func logOfOwner(t *testing.T, s store.Store) {
+	put(t, s, res("A", "1", "_owner=p"), res("B", "1", "_owner=p", "_owner=q"), res("A", "2", "_owner=p1"), res("A", "3"))
+	moved, deleted := res("A", "1", "_owner=q"), gone("B", "1")
+	deleted.Terms = store.NewTerms([]store.Term{{Name: store.Owner, Value: "p"}})
+	put(t, s, moved, deleted)
+	update(t, s, func(w store.Writer) error { // the log tells who owned a version when it was written
+		return w.PutTerms(store.Key{Type: "A", ID: "3"}, 1, store.NewTerms([]store.Term{{Name: store.Owner, Value: "p"}}))
+	})
+	check := func(r store.Reader) error {
+		for _, c := range []struct {
+			owner, typ string
+			want       []string
+		}{
+			{"p", "", []string{"A/1/1", "B/1/1", "B/1/2!"}},
+			{"p", "B", []string{"B/1/1", "B/1/2!"}},
+			{"q", "", []string{"B/1/1", "A/1/2"}},
+			{"q", "A", []string{"A/1/2"}},
+			{"p1", "", []string{"A/2/1"}},
+			{"r", "", nil},
+		} {
+			for _, limit := range []int{1, 2, 100} {
+				got, err := logOf(r, store.LogQuery{Owner: c.owner, Type: c.typ, Limit: limit})
+				if err != nil || !slices.Equal(got, c.want) {
+					t.Errorf("of %q, type %q, limit %d: got %q, %v, want %q", c.owner, c.typ, limit, got, err, c.want)
+				}
+				got, err = logOf(r, store.LogQuery{Owner: c.owner, Type: c.typ, Limit: limit, Reverse: true})
+				slices.Reverse(got)
+				if err != nil || !slices.Equal(got, c.want) {
+					t.Errorf("reverse, of %q, type %q, limit %d: got %q, %v, want %q", c.owner, c.typ, limit, got, err, c.want)
+				}
+			}
+		}
+		return nil
+	}
+	view(t, s, check)
+	update(t, s, func(w store.Writer) error { return check(w) })
 }
 
 func logFailed(t *testing.T, s store.Store) {

@@ -14,7 +14,13 @@ import (
 type model struct {
 	versions map[store.Key][]*store.Version
 	records  map[[2]string]*store.Record
-	log      []store.LogEntry // positions are not compared
+	log      []logged
+}
+
+// A logged entry knows its owners; positions are not compared.
+type logged struct {
+	store.LogEntry
+	owners []string
 }
 
 var _ store.Writer = (*model)(nil)
@@ -37,7 +43,25 @@ func (m *model) PutResource(v *store.Version) error {
 		return fmt.Errorf("model: version %d after %d", v.Version, len(list))
 	}
 	m.versions[v.Key] = append(list, v)
-	m.log = append(m.log, store.LogEntry{Key: v.Key, Version: v.Version, Time: v.Time, Deleted: v.Deleted})
+	entry := logged{LogEntry: store.LogEntry{Key: v.Key, Version: v.Version, Time: v.Time, Deleted: v.Deleted}}
+	for owner := range v.Terms.Values(store.Owner) {
+		entry.owners = append(entry.owners, string(owner))
+	}
+	m.log = append(m.log, entry)
+	return nil
+}
+
+func (m *model) PutTerms(k store.Key, version int64, terms store.Terms) error {
+	list := m.versions[k]
+	if len(list) == 0 {
+		return store.ErrNotFound
+	}
+	if version != int64(len(list)) {
+		return fmt.Errorf("model: version %d is not the newest of %d", version, len(list))
+	}
+	changed := *list[len(list)-1]
+	changed.Terms = terms
+	m.versions[k] = append(list[:len(list)-1:len(list)-1], &changed)
 	return nil
 }
 
@@ -95,8 +119,8 @@ func (m *model) Records(kind, prefix, after string, limit int) (out []*store.Rec
 
 func (m *model) Log(q store.LogQuery) (out []store.LogEntry, _ error) {
 	for _, e := range m.log {
-		if q.Type == "" || q.Type == e.Key.Type {
-			out = append(out, e)
+		if (q.Type == "" || q.Type == e.Key.Type) && (q.Owner == "" || slices.Contains(e.owners, q.Owner)) {
+			out = append(out, e.LogEntry)
 		}
 	}
 	if q.Reverse {

@@ -125,7 +125,7 @@ func (d dice) version(k store.Key) *store.Version {
 // operation does the same to both.
 func (d dice) operation(w store.Writer, m *model) error {
 	kind, key := d.pick("k", "l"), d.pick("1", "2", "3", "12")
-	switch d.IntN(5) {
+	switch d.IntN(6) {
 	case 0:
 		return errors.Join(w.DeleteRecord(kind, key), m.DeleteRecord(kind, key))
 	case 1:
@@ -134,6 +134,11 @@ func (d dice) operation(w store.Writer, m *model) error {
 			r.Expires = clock.Add(time.Duration(d.IntN(10)) * time.Millisecond)
 		}
 		return errors.Join(w.PutRecord(r), m.PutRecord(r))
+	case 2:
+		v := d.version(store.Key{Type: d.typ(), ID: d.id()})
+		if n := int64(len(m.versions[v.Key])); n > 0 {
+			return errors.Join(w.PutTerms(v.Key, n, v.Terms), m.PutTerms(v.Key, n, v.Terms))
+		}
 	}
 	v := d.version(store.Key{Type: d.typ(), ID: d.id()})
 	v.Version = int64(len(m.versions[v.Key]) + 1)
@@ -294,16 +299,16 @@ func sameVersion(a, b *store.Version) bool {
 }
 
 func compareLogs(r store.Reader, m *model) error {
-	for _, typ := range []string{"", "A", "AB"} {
+	for _, q := range []store.LogQuery{{}, {Type: "A"}, {Type: "AB"}, {Owner: "p"}, {Owner: "p1"}, {Owner: "q", Type: "A"}, {Owner: "none"}} {
 		for _, reverse := range []bool{false, true} {
-			q := store.LogQuery{Type: typ, Reverse: reverse, Limit: 1 << 20}
+			q.Reverse, q.Limit = reverse, 1<<20
 			got, err := r.Log(q)
 			if err != nil {
 				return err
 			}
 			want, _ := m.Log(q)
 			if len(got) != len(want) {
-				return fmt.Errorf("log of %q: got %d entries, want %d", typ, len(got), len(want))
+				return fmt.Errorf("log %+v: got %d entries, want %d", q, len(got), len(want))
 			}
 			for i, g := range got {
 				w := want[i]

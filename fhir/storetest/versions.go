@@ -18,6 +18,7 @@ func versionTests() map[string]func(*testing.T, store.Store) {
 		"history pages backwards":                history,
 		"a version number must follow":           versionNumbers,
 		"a deletion is a version":                deletion,
+		"terms are replaced":                     newTerms,
 		"large bodies":                           largeBodies,
 		"what a key cannot hold is refused":      refusals,
 	}
@@ -215,4 +216,46 @@ func refusals(t *testing.T, s store.Store) {
 		return w.PutResource(res("Patient", huge))
 	}), store.ErrTooBig)
 	find(t, s, store.Query{Type: "Patient"})
+}
+
+func newTerms(t *testing.T, s store.Store) {
+	put(t, s, res("A", "1", "x=1", "_owner=p"), res("A", "2", "x=1"))
+	put(t, s, res("A", "1", "x=2", "_owner=p"))
+	key := store.Key{Type: "A", ID: "1"}
+	terms := store.NewTerms([]store.Term{{Name: "x", Value: "3"}, {Name: "y", Value: "1"}, {Name: store.Owner, Value: "p"}})
+	update(t, s, func(w store.Writer) error {
+		if err := w.PutTerms(key, 1, terms); err == nil {
+			t.Error("the terms of an old version were replaced")
+		}
+		if err := w.PutTerms(store.Key{Type: "A", ID: "9"}, 1, terms); err == nil {
+			t.Error("the terms of an absent resource were replaced")
+		}
+		if err := w.PutTerms(key, 2, store.Terms("not terms")); err == nil {
+			t.Error("terms that are none were taken")
+		}
+		return nil
+	})
+	var entries []store.LogEntry
+	view(t, s, func(r store.Reader) (err error) {
+		entries, err = r.Log(store.LogQuery{Limit: 10})
+		return err
+	})
+	update(t, s, func(w store.Writer) error { return w.PutTerms(key, 2, terms) })
+	find(t, s, store.Query{Type: "A", Where: store.Equal{Name: "x", Value: "2"}})
+	find(t, s, store.Query{Type: "A", Where: store.Equal{Name: "x", Value: "3"}}, "1")
+	find(t, s, store.Query{Type: "A", Where: store.And{store.Equal{Name: store.Owner, Value: "p"}, store.Equal{Name: "y", Value: "1"}}}, "1")
+	view(t, s, func(r store.Reader) error {
+		v, err := r.Resource(key)
+		if err != nil {
+			return err
+		}
+		if v.Version != 2 || !bytes.Equal(v.Terms, terms) || string(v.Body) != "A 1" || !v.Time.Equal(clock) {
+			t.Errorf("got %+v", v)
+		}
+		now, err := r.Log(store.LogQuery{Limit: 10})
+		if len(now) != len(entries) {
+			t.Errorf("the log has %d entries, had %d", len(now), len(entries))
+		}
+		return err
+	})
 }
