@@ -54,6 +54,10 @@ func (c *chrome) careTeam(t *testing.T) {
 	sam.tick("Dr. Samir Okafor").press("Add to the care team").sees("Enter how you checked it").shot("staff-patient-problem")
 	sam.fill("Who called", "Grace Rivera, mother").fill("How you checked", "birth date and address").fill("What they asked", "that he may see the record")
 	sam.press("Add to the care team").sees("Read back", "Dr. Samir Okafor is now on the care team").shot("staff-patient")
+	ana := c.visitor(t, "ana").enter("/staff/clients").sees("Register an app", "demo-public").shot("apps-registered").follow("Register an app")
+	ana.press("Register the app").sees("Enter the name of the app").shot("app-register-problem")
+	ana.fill("Name", "Growth chart").tick("A web app with a secret").fill("Redirect URIs", "https://growth.example.org/callback").press("Register the app")
+	ana.sees("shown only this once", "Client ID").shot("app-secret")
 	okafor := c.visitor(t, "dr.okafor").enter("/patients/pt-1").sees("Mateo Rivera", "You are on the care team")
 	sam.open("/patients/pt-1").sees("Page not found").seesNot("Mateo")
 

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,28 +56,13 @@ func addClient(ctx context.Context, env environment, k *core, args []string) err
 	if err := decoder.Decode(&in); err != nil {
 		return failf("the file holds RFC 7591 client metadata", "%s: %v", args[0], err)
 	}
-	c := in.Client
-	if c.ID == "" {
-		c.ID = rand.Text()
-	}
-	shown := ""
-	if c.AuthMethod == smart.AuthSecretBasic && len(c.SecretHash) == 0 {
-		if in.Secret == "" {
-			in.Secret = rand.Text()
-			shown = in.Secret
-		}
-		if len(in.Secret) < 22 {
-			return failf("leave it out to have one made", "client_secret must have at least 22 characters")
-		}
-		sum := sha256.Sum256([]byte(in.Secret))
-		c.SecretHash = sum[:]
-	}
-	if err := k.server.PutClient(ctx, c); err != nil {
+	id, secret, err := k.server.AddClient(ctx, in.Client, in.Secret)
+	if err != nil {
 		return clientError(err)
 	}
-	fmt.Fprintln(env.stdout, "client_id", c.ID)
-	if shown != "" {
-		fmt.Fprintln(env.stdout, "client_secret", shown)
+	fmt.Fprintln(env.stdout, "client_id", id)
+	if secret != "" {
+		fmt.Fprintln(env.stdout, "client_secret", secret)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func RenderSamples(text string) (map[string]string, error) {
 
 func everyProblem() problems {
 	all := problems{}
-	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role"} {
+	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure"} {
 		all[field] = "missing"
 	}
 	return all
@@ -135,7 +135,11 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"staff":        {staffView{MRN: text}, staffView{}},
 		"staffpatient": {staffPatientView{Patient: card, Team: []member{{Key: key, Name: text, Role: text}, {}}, Query: text, Found: []consent.ProviderView{provider}, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}}, staffPatientView{}},
 		"staffinvite":  {staffInviteView{Patient: card, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}, Email: text, Span: "date", Date: text}, staffInviteView{Span: "6"}},
-		"error":        {errorView{Code: "connect", Text: text}, errorView{Code: "app", Text: text, Home: "/"}, errorView{}},
+		"clients":      {clientsView{Clients: []clientRow{{smart.Client{ID: text, Name: text}, kindKey}, {smart.Client{ID: "x"}, kindBackend}}}, clientsView{}},
+		"newclient":    {clientForm{Name: text, Kind: kindBackend, Redirects: text, Launch: text, Scope: text, JWKS: text, JWKSURI: text, MayLaunch: true}, clientForm{Kind: kindPublic}},
+		"client": {clientView{clientRow{smart.Client{ID: text, Name: text, RedirectURIs: []string{text}, LaunchURI: text, JWKSURI: text, MayLaunch: true}, kindSecret}, []string{text}, maxShownGrants, text},
+			clientView{clientRow: clientRow{smart.Client{JWKS: []byte("{}")}, kindBackend}, Grants: 1}, clientView{clientRow: clientRow{Kind: kindPublic}}},
+		"error": {errorView{Code: "connect", Text: text}, errorView{Code: "app", Text: text, Home: "/"}, errorView{}},
 	}
 }
 

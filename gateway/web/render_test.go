@@ -58,6 +58,9 @@ func TestVoice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, body := range pages {
+		if page, _, _ := strings.Cut(name, " "); slices.Contains([]string{"clients", "newclient", "client"}, page) {
+			continue // between administrators and developers
+		}
 		doc, err := html.Parse(strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)

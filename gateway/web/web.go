@@ -132,6 +132,7 @@ var (
 	providers = need{account: true, roles: []smart.Role{smart.Provider}}
 	family    = need{account: true, roles: []smart.Role{smart.Patient, smart.Proxy}}
 	staff     = need{account: true, roles: []smart.Role{smart.Staff, smart.Admin}}
+	admins    = need{account: true, roles: []smart.Role{smart.Admin}}
 	readers   = need{account: true, roles: []smart.Role{smart.Provider, smart.Patient, smart.Proxy}}
 )
 
@@ -174,4 +175,7 @@ func (s *site) routes(r gin.IRouter) {
 	both("/staff", staff, s.staffPage, s.findPatient)
 	both("/staff/patients/:mrn", staff, s.staffPatientPage, s.editCareTeam)
 	both("/staff/patients/:mrn/invitation", staff, s.staffInvitePage, s.staffInvite)
+	get("/staff/clients", admins, s.clientsPage)
+	both("/staff/clients/new", admins, s.newClientPage, s.addClient)
+	both("/staff/clients/:client", admins, s.clientPage, s.changeClient)
 }

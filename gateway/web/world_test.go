@@ -35,7 +35,7 @@ const mrnSystem = "urn:test:mrn"
 //	Sofia 1002: guardian grace, PCP adams
 //	Ava   1003: own login, PCP adams
 //	Lily  1005: nobody has a login
-//	okafor has no tie to anyone; newton is not registered; sam is staff;
+//	okafor has no tie to anyone; newton is not registered; sam is staff, ana an administrator;
 //	both is a provider and the guardian of Ava.
 type world struct {
 	t     *testing.T
@@ -121,7 +121,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) issuer(router *gin.Engine) *idp.Provider {
 	w.t.Helper()
 	var people []demo.Person
-	for _, name := range []string{"grace", "luis", "ava", "adams", "chen", "okafor", "newton", "sam", "both"} {
+	for _, name := range []string{"grace", "luis", "ava", "adams", "chen", "okafor", "newton", "sam", "ana", "both"} {
 		people = append(people, demo.Person{Username: name, Name: strings.ToUpper(name[:1]) + name[1:] + " Tester", Email: name + "@example.org"})
 	}
 	callback := w.base + "/signin/callback"
@@ -143,7 +143,7 @@ func (w *world) issuer(router *gin.Engine) *idp.Provider {
 	}{
 		{"grace", smart.Proxy, "RelatedPerson/grace-mateo"}, {"grace", smart.Proxy, "RelatedPerson/grace-sofia"}, {"luis", smart.Proxy, "RelatedPerson/luis-mateo"},
 		{"ava", smart.Patient, "Patient/ava"}, {"adams", smart.Provider, "Practitioner/adams"}, {"chen", smart.Provider, "Practitioner/chen"},
-		{"okafor", smart.Provider, "Practitioner/okafor"}, {"sam", smart.Staff, "Practitioner/sam"},
+		{"okafor", smart.Provider, "Practitioner/okafor"}, {"sam", smart.Staff, "Practitioner/sam"}, {"ana", smart.Admin, "Practitioner/sam"},
 		{"both", smart.Provider, "Practitioner/both"}, {"both", smart.Proxy, "RelatedPerson/both-ava"},
 	} {
 		if _, err := w.guard.LinkAccount(w.t.Context(), issuer.URL(), l.login, "", "", consent.Link{Role: l.role, Person: l.person}); err != nil {

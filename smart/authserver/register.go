@@ -151,8 +151,7 @@ func (s *Server) registered(in *registration, old *clientRecord) (c smart.Client
 		c.SecretHash = nil
 	} else if len(c.SecretHash) == 0 {
 		secret = newSecret()
-		sum := sha256.Sum256([]byte(secret))
-		c.SecretHash = sum[:]
+		c.SecretHash = hashSecret(secret)
 	}
 	return c, secret, s.checkClient(c)
 }
