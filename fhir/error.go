@@ -48,6 +48,9 @@ type Issue struct {
 	Detail     Coding // details.coding; zero when there is none
 }
 
+// isFault reports whether an issue is more than a warning.
+func (i Issue) isFault() bool { return i.Severity != "warning" && i.Severity != "information" }
+
 // A Coding is a code of a code system.
 type Coding struct{ System, Code string }
 

@@ -3,6 +3,7 @@ package fhir
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -28,37 +29,97 @@ type Document struct {
 	JSON []byte
 }
 
+// A Check looks for further faults in the tree of a body, which it must not
+// change. Its error is for what no body causes.
+type Check func(tree map[string]any) ([]Issue, error)
+
 // Parse checks a body, a resource of any type, and decodes it. The checks, in
 // this order: size; JSON as RFC 8259 and FHIR want it (UTF-8, no name twice, no
 // empty string, object or array, no more than 50 levels); the structure and the
 // values that R4 defines, for contained resources and the entries of a Bundle or
-// of Parameters too; references, and the narrative.
+// of Parameters too; references, and the narrative; then the checks given.
 //
 // An error is an [*Error] of kind Invalid (not JSON, or not the structure of a
 // resource), Unprocessable (a resource that breaks a rule) or TooBig, with an
-// issue for every fault found, at most 50, each naming its element.
-func Parse(body []byte) (*Document, error) {
-	if len(body) > MaxBody {
-		return nil, &Error{Kind: TooBig, Issues: []Issue{{Code: "too-long", Text: "The body is larger than 50 MB."}}}
-	}
-	tree, err := scan(body)
+// issue for every fault found, at most 50, each naming its element. Warnings
+// of a check are told of beside faults only.
+func Parse(body []byte, checks ...Check) (*Document, error) {
+	doc, issues, kind, err := examine(body, checks)
 	if err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(issues, Issue.isFault) {
+		return nil, &Error{Kind: kind, Issues: limit(issues)}
+	}
+	return doc, nil
+}
+
+// Examine is [Parse] for those who want to be told rather than refused: the
+// issues are all that is wrong with a body, warnings too. An error is for what
+// is no resource in JSON at all.
+func Examine(body []byte, checks ...Check) (*Document, []Issue, error) {
+	doc, issues, _, err := examine(body, checks)
+	return doc, limit(issues), err
+}
+
+// examine gives the kind that an error would be of as well.
+func examine(body []byte, checks []Check) (*Document, []Issue, Kind, error) {
+	if len(body) > MaxBody {
+		return nil, nil, 0, &Error{Kind: TooBig, Issues: []Issue{{Code: "too-long", Text: "The body is larger than 50 MB."}}}
+	}
+	tree, issues, err := scan(body)
+	if err != nil {
+		return nil, nil, 0, err
+	}
 	name, _ := tree["resourceType"].(string)
 	if !Type(name).Valid() {
-		return nil, &Error{Kind: Invalid, Issues: []Issue{{Code: "structure", Expression: "resourceType",
-			Text: "A resource needs a resourceType that R4 knows."}}}
+		return nil, nil, 0, &Error{Kind: Invalid, Issues: limit(append(issues, Issue{Code: "structure", Expression: "resourceType",
+			Text: "A resource needs a resourceType that R4 knows."}))}
 	}
 	compact := jsontext.Value(bytes.Clone(body))
 	if err := compact.Compact(); err != nil {
-		return nil, Errorf(Invalid, "The body is not JSON.")
+		return nil, nil, 0, Errorf(Invalid, "The body is not JSON.")
 	}
-	if err := validate(Type(name), tree, compact); err != nil {
-		return nil, err
+	kind := Unprocessable
+	exact := []byte(compact)
+	if len(issues) > 0 {
+		exact = nil // what the scan objected to is not there any more, or would be told twice
+	}
+	found, bad, err := validate(Type(name), tree, exact)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	if bad || len(issues) > 0 {
+		kind = Invalid
+	}
+	issues = merge(issues, found)
+	for _, check := range checks {
+		more, err := check(tree)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		issues = merge(issues, more)
 	}
 	id, _ := tree["id"].(string)
-	return &Document{Type: Type(name), ID: id, Tree: tree, JSON: compact}, nil
+	return &Document{Type: Type(name), ID: id, Tree: tree, JSON: compact}, issues, kind, nil
+}
+
+// merge adds issues about places of which nothing is said yet: what comes of one
+// fault is told once. An invariant is a matter of its own.
+func merge(issues, more []Issue) []Issue {
+	if len(issues) == 0 || len(more) == 0 {
+		return append(issues, more...)
+	}
+	told := map[string]bool{}
+	for _, i := range issues {
+		told[i.Expression] = true
+	}
+	for _, i := range more {
+		if i.Code == "invariant" || !told[i.Expression] {
+			issues = append(issues, i)
+		}
+	}
+	return issues
 }
 
 // Tree decodes a body that was checked before, such as a stored one, into the

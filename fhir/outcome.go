@@ -86,7 +86,8 @@ func OutcomeJSON(issues []Issue) []byte {
 	return body
 }
 
-// limit sorts issues, drops repetitions and says so when there are too many.
+// limit sorts issues, drops repetitions and says so when there are too many:
+// then warnings go first.
 func limit(issues []Issue) []Issue {
 	slices.SortStableFunc(issues, func(a, b Issue) int {
 		return cmp.Or(cmp.Compare(a.Expression, b.Expression), cmp.Compare(a.Text, b.Text))
@@ -95,6 +96,14 @@ func limit(issues []Issue) []Issue {
 	if len(issues) <= maxIssue {
 		return issues
 	}
+	left := len(issues) - maxIssue
+	issues = slices.DeleteFunc(issues, func(i Issue) bool {
+		drop := left > 0 && !i.isFault()
+		if drop {
+			left--
+		}
+		return drop
+	})
 	return append(issues[:maxIssue:maxIssue], Issue{Severity: "information", Code: "incomplete",
 		Text: "There are more issues than these " + strconv.Itoa(maxIssue) + "."})
 }

@@ -11,45 +11,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// A place is where a value stands in a tree, as a list from the leaf up, so that
-// walking costs nothing and only a fault makes a text of it.
-type place struct {
-	up    *place
-	name  string // the JSON name; empty for an item of an array
-	base  string // the element's name when it differs: "value" for "valueQuantity"
-	index int    // of an item
-}
-
-// expression gives the place as a simple FHIRPath behind root, "Patient.name[0]".
-func (p *place) expression(root string) string {
-	if p == nil {
-		return root
-	}
-	up := p.up.expression(root)
-	name := p.base
-	if name == "" {
-		name = strings.TrimPrefix(p.name, "_")
-	}
-	switch {
-	case p.name == "":
-		return up + "[" + strconv.Itoa(p.index) + "]"
-	case up == "":
-		return name
-	}
-	return up + "." + name
-}
-
-// steps gives the place as names (string) and indexes (int) from the root.
-func (p *place) steps() []any {
-	if p == nil {
-		return nil
-	}
-	if p.name == "" {
-		return append(p.up.steps(), p.index)
-	}
-	return append(p.up.steps(), p.name)
-}
-
 // A scanner decodes a body strictly: encoding/json takes the last of two equal
 // names, and google/fhir whichever it meets first, so nothing that they would
 // read differently may get past here.
@@ -58,38 +19,35 @@ type scanner struct {
 	issues []Issue
 }
 
-// scan decodes a body that must be one JSON object.
-func scan(body []byte) (map[string]any, error) {
+// scan decodes a body that must be one JSON object. The issues are faults that do
+// not keep it from being decoded; their expressions begin with the resource's type.
+func scan(body []byte) (map[string]any, []Issue, error) {
 	s := &scanner{dec: jsontext.NewDecoder(bytes.NewBuffer(body))}
 	if s.dec.PeekKind() != '{' {
 		if _, err := s.dec.ReadToken(); err != nil {
-			return nil, syntax(err)
+			return nil, nil, syntax(err)
 		}
-		return nil, &Error{Kind: Invalid, Issues: []Issue{{Code: "structure", Text: "The body is not a JSON object."}}}
+		return nil, nil, &Error{Kind: Invalid, Issues: []Issue{{Code: "structure", Text: "The body is not a JSON object."}}}
 	}
 	tree, err := s.object(nil, 1)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := s.dec.ReadToken(); err != io.EOF {
 		if err != nil {
-			return nil, syntax(err)
+			return nil, nil, syntax(err)
 		}
-		return nil, &Error{Kind: Invalid, Issues: []Issue{{Code: "structure", Text: "Something follows the JSON object."}}}
+		return nil, nil, &Error{Kind: Invalid, Issues: []Issue{{Code: "structure", Text: "Something follows the JSON object."}}}
 	}
-	if len(s.issues) > 0 {
-		root, _ := tree["resourceType"].(string)
-		if Type(root).Valid() {
-			for i := range s.issues {
-				s.issues[i].Expression = strings.TrimSuffix(root+"."+s.issues[i].Expression, ".")
-			}
+	if root, _ := tree["resourceType"].(string); Type(root).Valid() {
+		for i := range s.issues {
+			s.issues[i].Expression = strings.TrimSuffix(root+"."+s.issues[i].Expression, ".")
 		}
-		return nil, &Error{Kind: Invalid, Issues: limit(s.issues)}
 	}
-	return tree, nil
+	return tree, s.issues, nil
 }
 
-func (s *scanner) value(at *place, depth int) (any, error) {
+func (s *scanner) value(at *Place, depth int) (any, error) {
 	switch s.dec.PeekKind() {
 	case '{':
 		return s.object(at, depth+1)
@@ -109,6 +67,7 @@ func (s *scanner) value(at *place, depth int) (any, error) {
 		number := token.String()
 		if !reasonable(number) {
 			s.fault(at, "value", "This number has too many digits.")
+			return json.Number("0"), nil // nobody should reckon with it
 		}
 		return json.Number(number), nil
 	case 't', 'f':
@@ -117,7 +76,7 @@ func (s *scanner) value(at *place, depth int) (any, error) {
 	return nil, nil
 }
 
-func (s *scanner) object(at *place, depth int) (map[string]any, error) {
+func (s *scanner) object(at *Place, depth int) (map[string]any, error) {
 	if depth > maxDepth {
 		return nil, tooDeep(at)
 	}
@@ -131,7 +90,7 @@ func (s *scanner) object(at *place, depth int) (map[string]any, error) {
 			return nil, syntax(err)
 		}
 		name := string(raw[1 : len(raw)-1])
-		here := &place{up: at, name: name}
+		here := &Place{Up: at, Name: name}
 		if first := strings.TrimPrefix(name, "_"); first == "" || first[0] < 'a' || first[0] > 'z' {
 			s.fault(at, "structure", "Element names begin with a small letter; "+quote(name)+" does not.")
 		} else if strings.IndexByte(name, '\\') >= 0 { // WithMeta and others look at the bytes
@@ -150,7 +109,7 @@ func (s *scanner) object(at *place, depth int) (map[string]any, error) {
 	return object, nil
 }
 
-func (s *scanner) array(at *place, depth int) ([]any, error) {
+func (s *scanner) array(at *Place, depth int) ([]any, error) {
 	if depth > maxDepth {
 		return nil, tooDeep(at)
 	}
@@ -159,7 +118,7 @@ func (s *scanner) array(at *place, depth int) ([]any, error) {
 	}
 	var items []any
 	for s.dec.PeekKind() != ']' {
-		item, err := s.value(&place{up: at, index: len(items)}, depth)
+		item, err := s.value(&Place{Up: at, Index: len(items)}, depth)
 		if err != nil {
 			return nil, err
 		}
@@ -176,7 +135,7 @@ func (s *scanner) array(at *place, depth int) ([]any, error) {
 
 // text refuses what https://hl7.org/fhir/R4/datatypes.html#string does: an empty
 // string, and control characters other than tab, line feed and carriage return.
-func (s *scanner) text(at *place, text string) {
+func (s *scanner) text(at *Place, text string) {
 	if text == "" {
 		s.fault(at, "value", "A string must not be empty.")
 	}
@@ -188,9 +147,9 @@ func (s *scanner) text(at *place, text string) {
 	}
 }
 
-func (s *scanner) fault(at *place, code, text string) {
+func (s *scanner) fault(at *Place, code, text string) {
 	if len(s.issues) < 2*maxIssue {
-		s.issues = append(s.issues, Issue{Code: code, Text: text, Expression: at.expression("")})
+		s.issues = append(s.issues, Issue{Code: code, Text: text, Expression: at.Expression("")})
 	}
 }
 
@@ -228,20 +187,20 @@ func syntax(err error) error {
 
 // pointer turns a JSON pointer into a simple FHIRPath.
 func pointer(p jsontext.Pointer) string {
-	var at *place
+	var at *Place
 	for token := range p.Tokens() {
 		if index, err := strconv.Atoi(token); err == nil {
-			at = &place{up: at, index: index}
+			at = &Place{Up: at, Index: index}
 			continue
 		}
-		at = &place{up: at, name: strings.ToValidUTF8(token, "?")}
+		at = &Place{Up: at, Name: strings.ToValidUTF8(token, "?")}
 	}
-	return shorten(at.expression(""))
+	return shorten(at.Expression(""))
 }
 
-func tooDeep(at *place) error {
+func tooDeep(at *Place) error {
 	return &Error{Kind: Invalid, Issues: []Issue{{Severity: "fatal", Code: "too-costly",
-		Text: "The body is nested more than 50 levels deep.", Expression: shorten(at.expression(""))}}}
+		Text: "The body is nested more than 50 levels deep.", Expression: shorten(at.Expression(""))}}}
 }
 
 // quote shows a name of the caller's, made short and harmless.

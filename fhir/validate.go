@@ -45,7 +45,7 @@ type check struct {
 // A part is a resource to be checked.
 type part struct {
 	tree    map[string]any
-	at      *place
+	at      *Place
 	bytes   []byte          // nil: to be made from the tree
 	targets map[string]Type // what "#id" may mean here
 	loose   bool            // inside a Bundle: urn:uuid and conditional references have a meaning
@@ -54,14 +54,16 @@ type part struct {
 
 // An edit changes what google/fhir gets to see.
 type edit struct {
-	at    *place
+	at    *Place
 	value any // nil: away with it
 }
 
-func validate(t Type, tree map[string]any, compact []byte) error {
+// validate gives the faults of a body, and whether any is one of structure.
+// compact is nil when the body is to be made from the tree.
+func validate(t Type, tree map[string]any, compact []byte) (issues []Issue, bad bool, err error) {
 	v, err := theValidator()
 	if err != nil {
-		return err
+		return nil, false, err
 	}
 	c := &check{validator: v, root: string(t)}
 	c.queue = append(c.queue, part{tree: tree, bytes: compact, loose: t == "Bundle"})
@@ -70,14 +72,7 @@ func validate(t Type, tree map[string]any, compact []byte) error {
 		c.queue = c.queue[1:]
 		c.part(next)
 	}
-	if len(c.issues) == 0 {
-		return nil
-	}
-	kind := Unprocessable
-	if c.bad {
-		kind = Invalid
-	}
-	return &Error{Kind: kind, Issues: limit(c.issues)}
+	return c.issues, c.bad, nil
 }
 
 // part checks one resource.
@@ -85,7 +80,7 @@ func (c *check) part(p part) {
 	name, _ := p.tree["resourceType"].(string)
 	message, known := c.roots[name]
 	if !known {
-		c.broken(&place{up: p.at, name: "resourceType"}, "structure", "A resource needs a resourceType that R4 knows.")
+		c.broken(&Place{Up: p.at, Name: "resourceType"}, "structure", "A resource needs a resourceType that R4 knows.")
 		return
 	}
 	w := &walk{check: c, part: p}
@@ -123,19 +118,19 @@ func containedIn(tree map[string]any) map[string]Type {
 }
 
 // broken notes a fault of structure, wrong one of content.
-func (c *check) broken(at *place, code, text string) {
+func (c *check) broken(at *Place, code, text string) {
 	c.bad = true
 	c.wrong(at, code, text)
 }
 
-func (c *check) wrong(at *place, code, text string) {
-	c.issues = append(c.issues, Issue{Code: code, Text: text, Expression: at.expression(c.root)})
+func (c *check) wrong(at *Place, code, text string) {
+	c.issues = append(c.issues, Issue{Code: code, Text: text, Expression: at.Expression(c.root)})
 }
 
 // external has google/fhir validate a resource. It stops at faults of parsing, so
 // a second round without the elements at fault finds the others.
 func (c *check) external(body []byte, p part, s *shape, removed []string) {
-	prefix := p.at.expression(c.root)
+	prefix := p.at.Expression(c.root)
 	for round := range 2 {
 		reporter := &faults{}
 		_, err := c.google.UnmarshalWithErrorReporter(body, reporter)
@@ -233,7 +228,7 @@ func (f *faults) add(path, details string, parsing bool) {
 
 // locate turns a path of google/fhir's, "Observation.value.quantity" or
 // "Observation.valueQuantity", into an expression and into steps of the tree.
-func (c *check) locate(prefix string, s *shape, base *place, f fault) (string, []any) {
+func (c *check) locate(prefix string, s *shape, base *Place, f fault) (string, []any) {
 	at := base
 	segments := strings.Split(f.path, ".")
 	for i := 1; i < len(segments) && s != nil; i++ {
@@ -247,18 +242,18 @@ func (c *check) locate(prefix string, s *shape, base *place, f fault) (string, [
 			}
 		}
 		if e == nil {
-			return (&place{up: at, name: name}).expression(c.root), nil
+			return (&Place{Up: at, Name: name}).Expression(c.root), nil
 		}
-		at = &place{up: at, name: name, base: e.base}
+		at = &Place{Up: at, Name: name, Base: e.base}
 		if index, err := strconv.Atoi(strings.TrimSuffix(indexes, "]")); err == nil && indexes != "" {
-			at = &place{up: at, index: index}
+			at = &Place{Up: at, Index: index}
 		}
 		s = c.of(e.message)
 	}
 	if at == base {
 		return prefix, nil
 	}
-	return at.expression(c.root), at.steps()[len(base.steps()):]
+	return at.Expression(c.root), at.steps()[len(base.steps()):]
 }
 
 // change sets the value at a place of a tree, or removes it; an item of an array

@@ -15,32 +15,32 @@ type walk struct {
 }
 
 // reject notes a fault of structure and keeps the element from google/fhir.
-func (w *walk) reject(at *place, text string) {
+func (w *walk) reject(at *Place, text string) {
 	w.broken(at, "structure", text)
 	w.remove(at)
 }
 
 // refuse notes a fault of content and does the same.
-func (w *walk) refuse(at *place, code, text string) {
+func (w *walk) refuse(at *Place, code, text string) {
 	w.wrong(at, code, text)
 	w.remove(at)
 }
 
-func (w *walk) remove(at *place) {
+func (w *walk) remove(at *Place) {
 	w.edits = append(w.edits, edit{at: at})
-	w.removed = append(w.removed, at.expression(w.root))
+	w.removed = append(w.removed, at.Expression(w.root))
 }
 
 // object walks a complex value; targets are the types that it may refer to when
 // it is a Reference.
-func (w *walk) object(object map[string]any, s *shape, at *place, targets []string) {
+func (w *walk) object(object map[string]any, s *shape, at *Place, targets []string) {
 	w.choices(object, s, at)
 	for name, value := range object {
 		if name == "resourceType" && s.resource {
 			continue
 		}
 		plain, below := strings.CutPrefix(name, "_")
-		here := &place{up: at, name: name}
+		here := &Place{Up: at, Name: name}
 		e := s.elements[plain]
 		if e == nil || below && e.kind == notPrimitive {
 			w.broken(at, "structure", "There is no element "+quote(name)+" here.")
@@ -48,7 +48,7 @@ func (w *walk) object(object map[string]any, s *shape, at *place, targets []stri
 			continue
 		}
 		if e.base != "" {
-			here.base = e.base
+			here.Base = e.base
 		}
 		if e.list {
 			w.list(object, value, e, here, plain, below)
@@ -62,7 +62,7 @@ func (w *walk) object(object map[string]any, s *shape, at *place, targets []stri
 }
 
 // choices refuses two types for one element, "valueString" beside "valueCode".
-func (w *walk) choices(object map[string]any, s *shape, at *place) {
+func (w *walk) choices(object map[string]any, s *shape, at *Place) {
 	var chosen map[string]string
 	for name := range object {
 		name = strings.TrimPrefix(name, "_")
@@ -71,8 +71,8 @@ func (w *walk) choices(object map[string]any, s *shape, at *place) {
 			continue
 		}
 		if before, found := chosen[e.base]; found && before != name {
-			w.reject(&place{up: at, name: before, base: e.base}, "This element may have one type only.")
-			w.reject(&place{up: at, name: name, base: e.base}, "This element may have one type only.")
+			w.reject(&Place{Up: at, Name: before, Base: e.base}, "This element may have one type only.")
+			w.reject(&Place{Up: at, Name: name, Base: e.base}, "This element may have one type only.")
 		}
 		if chosen == nil {
 			chosen = map[string]string{}
@@ -81,7 +81,7 @@ func (w *walk) choices(object map[string]any, s *shape, at *place) {
 	}
 }
 
-func (w *walk) list(object map[string]any, value any, e *element, at *place, plain string, below bool) {
+func (w *walk) list(object map[string]any, value any, e *element, at *Place, plain string, below bool) {
 	items, ok := value.([]any)
 	if !ok {
 		w.reject(at, "This element repeats: an array is expected.")
@@ -103,7 +103,7 @@ func (w *walk) list(object map[string]any, value any, e *element, at *place, pla
 		}
 	}
 	for i, item := range items {
-		here := &place{up: at, index: i}
+		here := &Place{Up: at, Index: i}
 		if item == nil && e.kind != notPrimitive && i < len(others) && others[i] != nil {
 			w.edits = append(w.edits, edit{at: here, value: map[string]any{}})
 			continue
@@ -113,7 +113,7 @@ func (w *walk) list(object map[string]any, value any, e *element, at *place, pla
 }
 
 // single walks one value: the whole of an element, or an item of a repeating one.
-func (w *walk) single(value any, e *element, at *place, below bool) {
+func (w *walk) single(value any, e *element, at *Place, below bool) {
 	if value == nil {
 		w.reject(at, "A value is expected, not null.")
 		return
@@ -137,7 +137,7 @@ func (w *walk) single(value any, e *element, at *place, below bool) {
 
 // contained has the contained resources checked as resources of their own, in
 // which "#id" means what it means in the container.
-func (w *walk) contained(items []any, at *place) {
+func (w *walk) contained(items []any, at *Place) {
 	w.edits = append(w.edits, edit{at: at})
 	if w.within {
 		w.broken(at, "structure", "A contained resource cannot contain resources.")
@@ -145,7 +145,7 @@ func (w *walk) contained(items []any, at *place) {
 	}
 	targets := containedIn(w.tree)
 	for i, item := range items {
-		here := &place{up: at, index: i}
+		here := &Place{Up: at, Index: i}
 		object, ok := item.(map[string]any)
 		if !ok {
 			w.broken(here, "structure", "A resource is expected.")
@@ -157,7 +157,7 @@ func (w *walk) contained(items []any, at *place) {
 
 // primitive checks the JSON type of a value and what google/fhir is careless of;
 // the format is its own to check.
-func (w *walk) primitive(value any, e *element, at *place) {
+func (w *walk) primitive(value any, e *element, at *Place) {
 	text, isText := value.(string)
 	switch e.kind {
 	case boolean:
@@ -193,12 +193,12 @@ func (w *walk) primitive(value any, e *element, at *place) {
 
 // reference checks https://hl7.org/fhir/R4/references.html: the form of a
 // reference, and the type that an absolute or a contained one leads to.
-func (w *walk) reference(object map[string]any, at *place, targets []string) {
+func (w *walk) reference(object map[string]any, at *Place, targets []string) {
 	text, ok := object["reference"].(string)
 	if !ok {
 		return
 	}
-	here := &place{up: at, name: "reference"}
+	here := &Place{Up: at, Name: "reference"}
 	ref := ParseReference(text)
 	allowed := func(t Type) bool { return len(targets) == 0 || slices.Contains(targets, string(t)) }
 	switch ref.Form {
