@@ -302,7 +302,7 @@ func TestConsentsStayCheapToJudge(t *testing.T) {
 
 func TestSharedResourcesNeedEveryOwner(t *testing.T) {
 	w := newWorld(t)
-	w.put(`{"resourceType":"Appointment","id":"both","status":"booked","participant":[{"actor":{"reference":"Patient/mateo"},"status":"accepted"},{"actor":{"reference":"Patient/sofia"},"status":"accepted"}]}`)
+	w.put(`{"resourceType":"Appointment","id":"both","status":"proposed","participant":[{"actor":{"reference":"Patient/mateo"},"status":"accepted"},{"actor":{"reference":"Patient/sofia"},"status":"accepted"}]}`)
 	w.may("chen", "Appointment/both") // by Mateo's care team
 	w.put(`{"resourceType":"Consent","id":"c","status":"active",%s,"patient":{"reference":"Patient/sofia"},"provision":{"type":"deny","actor":[{%s,"reference":{"reference":"Practitioner/chen"}}]}}`, privacy, role)
 	w.mayNot("chen", "Appointment/both")

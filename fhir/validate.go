@@ -37,6 +37,7 @@ var theValidator = sync.OnceValues(func() (*validator, error) {
 type check struct {
 	*validator
 	root   string
+	urns   map[string]Type // of a Bundle: what the urn: addresses of its entries stand for
 	issues []Issue
 	bad    bool // an issue of structure was found
 	queue  []part
@@ -65,7 +66,7 @@ func validate(t Type, tree map[string]any, compact []byte) (issues []Issue, bad 
 	if err != nil {
 		return nil, false, err
 	}
-	c := &check{validator: v, root: string(t)}
+	c := &check{validator: v, root: string(t), urns: urnsIn(t, tree)}
 	c.queue = append(c.queue, part{tree: tree, bytes: compact, loose: t == "Bundle"})
 	for len(c.queue) > 0 && len(c.issues) < 10*maxIssue {
 		next := c.queue[0]
@@ -100,6 +101,26 @@ func (c *check) part(p part) {
 		body = appendValue(nil, tree)
 	}
 	c.external(body, p, shape, w.removed)
+}
+
+// urnsIn lists the types of the entries of a Bundle that have a urn: for address
+// (https://hl7.org/fhir/R4/bundle.html#references).
+func urnsIn(t Type, tree map[string]any) map[string]Type {
+	entries, _ := tree["entry"].([]any)
+	if t != "Bundle" || len(entries) == 0 {
+		return nil
+	}
+	urns := map[string]Type{}
+	for _, one := range entries {
+		entry, _ := one.(map[string]any)
+		address, _ := entry["fullUrl"].(string)
+		resource, _ := entry["resource"].(map[string]any)
+		kind, _ := resource["resourceType"].(string)
+		if strings.HasPrefix(address, "urn:") && Type(kind).Valid() {
+			urns[address] = Type(kind)
+		}
+	}
+	return urns
 }
 
 // containedIn lists the contained resources by the reference that means them.

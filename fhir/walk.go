@@ -192,34 +192,52 @@ func (w *walk) primitive(value any, e *element, at *Place) {
 }
 
 // reference checks https://hl7.org/fhir/R4/references.html: the form of a
-// reference, and the type that an absolute or a contained one leads to.
+// reference, and the type that it leads to, as far as that can be told.
 func (w *walk) reference(object map[string]any, at *Place, targets []string) {
+	said, _ := object["type"].(string)
 	text, ok := object["reference"].(string)
 	if !ok {
+		if Type(said).Valid() { // by identifier
+			w.target(Type(said), &Place{Up: at, Name: "type"}, targets)
+		}
 		return
 	}
 	here := &Place{Up: at, Name: "reference"}
 	ref := ParseReference(text)
-	allowed := func(t Type) bool { return len(targets) == 0 || slices.Contains(targets, string(t)) }
+	var to Type
 	switch ref.Form {
 	case Fragment:
-		switch t, found := w.targets[text]; {
-		case !found:
+		found := false
+		if to, found = w.targets[text]; !found {
 			w.refuse(here, "not-found", "There is no contained resource with this id.")
-		case !allowed(t):
-			w.refuse(here, "value", "A reference to "+string(t)+" is not allowed here; allowed: "+strings.Join(targets, ", ")+".")
+			return
 		}
 	case Relative, Literal:
-		if !allowed(ref.Key.Type) {
-			w.refuse(here, "value", "A reference to "+string(ref.Key.Type)+" is not allowed here; allowed: "+strings.Join(targets, ", ")+".")
-		}
+		to = ref.Key.Type
+	case Absolute:
+		to = w.urns[text]
 	case Conditional:
-		if !w.loose {
+		if to = ref.Key.Type; !w.loose {
 			w.refuse(here, "value", "A conditional reference has a meaning only inside a Bundle.")
-		} else if !allowed(ref.Key.Type) {
-			w.refuse(here, "value", "A reference to "+string(ref.Key.Type)+" is not allowed here; allowed: "+strings.Join(targets, ", ")+".")
+			return
 		}
 	case Malformed:
 		w.refuse(here, "value", "This is neither Type/id nor an absolute URL nor a reference to a contained resource.")
+		return
 	}
+	if to == "" || !w.target(to, here, targets) {
+		return
+	}
+	if Type(said).Valid() && said != string(to) {
+		w.refuse(&Place{Up: at, Name: "type"}, "value", "The reference leads to a resource of another type: "+string(to)+".")
+	}
+}
+
+// target checks the type of what is referred to.
+func (w *walk) target(to Type, at *Place, targets []string) bool {
+	if len(targets) == 0 || slices.Contains(targets, string(to)) {
+		return true
+	}
+	w.refuse(at, "value", "A reference to "+string(to)+" is not allowed here; allowed: "+strings.Join(targets, ", ")+".")
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"mypatients/fhir"
+	"mypatients/fhir/profile"
 	"mypatients/fhir/search"
 	"mypatients/fhir/store"
 )
@@ -19,7 +20,7 @@ type Prepared struct {
 // transaction. The error is a [*fhir.Error] of kind Invalid, Unprocessable or
 // TooBig with an issue for each fault.
 func (e *Engine) Prepare(body []byte) (*Prepared, error) {
-	doc, err := fhir.Parse(body)
+	doc, err := fhir.Parse(body, profile.Check)
 	if err != nil {
 		return nil, err
 	}

@@ -176,6 +176,7 @@ func (c *check) value(value any, e *element, at *fhir.Place) {
 	c.rules(e.rules, about, at)
 	object, ok := value.(map[string]any)
 	if !ok {
+		c.form(e, value, at)
 		return
 	}
 	if !e.inline {
@@ -190,6 +191,17 @@ func (c *check) value(value any, e *element, at *fhir.Place) {
 	}
 	c.object(about, at)
 	c.resource, c.root = resource, root
+}
+
+// form checks the format of a primitive.
+func (c *check) form(e *element, value any, at *fhir.Place) {
+	text, ok := value.(string)
+	if e.format == nil || !ok {
+		return
+	}
+	if fault := e.format(text); fault != "" {
+		c.add(at, fhir.Issue{Code: "value", Text: fault})
+	}
 }
 
 // bound checks a binding. The codes that were given are not repeated.
@@ -219,6 +231,16 @@ func (c *check) referred(tree map[string]any, at *fhir.Place) {
 	list, _ := tree["contained"].([]any)
 	if len(list) == 0 {
 		return
+	}
+	ids := map[string]bool{}
+	for i, one := range list {
+		object, _ := one.(map[string]any)
+		id, found := object["id"].(string)
+		if found && ids[id] {
+			c.add(&fhir.Place{Up: &fhir.Place{Up: at, Name: "contained"}, Index: i}, fhir.Issue{Code: "duplicate",
+				Text: "Two contained resources must not have the same id."})
+		}
+		ids[id] = true
 	}
 	used := map[string]bool{}
 	for name, value := range tree {

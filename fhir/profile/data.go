@@ -127,6 +127,7 @@ type element struct {
 	inline  bool // holds a resource, which tells its own type
 	rules   []*rule
 	binding *binding
+	format  format // of a primitive; nil: nothing to ask
 }
 
 // A rule is an invariant, compiled.
@@ -173,6 +174,7 @@ func loadModel(data []byte) (*model, error) {
 			}
 		}
 	}
+	m.addFormats()
 	quantity := m.types["Quantity"].rules
 	plain, err := compileRules([]ruleData{{Key: "sqty-1", Expr: "comparator.empty()", Human: "The comparator is not used on a SimpleQuantity"}})
 	if err != nil {
@@ -212,6 +214,7 @@ func (m *model) addElement(t *typ, e elementData) error {
 		if option.typ = m.types[code]; option.typ == nil {
 			return fmt.Errorf("no type %s", code)
 		}
+		option.format = formatOf(code)
 		if code == "Resource" {
 			option.typ, option.inline = nil, true
 		}

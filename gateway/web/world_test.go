@@ -183,7 +183,7 @@ func (w *world) chart() {
 	}
 	w.put(`{"resourceType":"Observation","id":"bp","status":"final","category":[{"coding":[{"code":"vital-signs"}]}],"code":{"coding":[{"system":"http://loinc.org","code":"85354-9"}]},%s,"effectiveDateTime":"2024-05-05","component":[{"code":{"coding":[{"system":"http://loinc.org","code":"8462-4"}]},"valueQuantity":{"value":60,"unit":"mm[Hg]"}},{"code":{"coding":[{"system":"http://loinc.org","code":"8480-6"}]},"valueQuantity":{"value":98,"unit":"mm[Hg]"}}]}`, subject)
 	w.put(`{"resourceType":"Condition","id":"c1","clinicalStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/condition-clinical","code":"active"}]},"code":{"text":"Asthma (disorder)"},%s,"onsetDateTime":"2021-02"}`, subject)
-	w.put(`{"resourceType":"AllergyIntolerance","id":"a1","criticality":"high","code":{"text":"Peanut"},"patient":{"reference":"Patient/mateo"}}`)
+	w.put(`{"resourceType":"AllergyIntolerance","id":"a1","clinicalStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical","code":"active"}]},"criticality":"high","code":{"text":"Peanut"},"patient":{"reference":"Patient/mateo"}}`)
 	w.put(`{"resourceType":"MedicationRequest","id":"m1","status":"active","intent":"order","medicationCodeableConcept":{"text":"Albuterol"},%s,"authoredOn":"2024-01-02","dosageInstruction":[{"text":"Two puffs"}]}`, subject)
 	w.put(`{"resourceType":"Immunization","id":"i1","status":"completed","vaccineCode":{"text":"MMR"},"patient":{"reference":"Patient/mateo"},"occurrenceDateTime":"2019-03-04"}`)
 	w.put(`{"resourceType":"Encounter","id":"e1","status":"finished","class":{"code":"AMB"},"type":[{"text":"Well child visit"}],%s,"period":{"start":"2024-05-05T10:00:00Z"}}`, subject)
