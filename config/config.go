@@ -53,6 +53,10 @@ type Brand struct {
 type Storage struct {
 	Engine string `yaml:"engine"` // "badger", the default
 	Path   string `yaml:"path"`   // badger: its folder, of one process only; required in production
+
+	// ReferentialIntegrity refuses writes whose references to this server lead to
+	// nothing the caller may read, and deletions of what is referred to; not on import.
+	ReferentialIntegrity bool `yaml:"referential_integrity"`
 }
 
 // An Issuer is an OpenID Connect provider at which people sign in.

@@ -41,7 +41,7 @@ func TestSampleFilesAreGood(t *testing.T) {
 
 func TestProductionSampleShowsEveryKey(t *testing.T) {
 	text := string(config.ProductionYAML())
-	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path
+	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path referential_integrity
 		issuers id issuer client_id client_secret scopes admins subject smtp host port tls username password from registration
 		open initial_access_token policy answer_by_days grant_months
 		invitation_months limits max_body_mb accent metrics log level format`) {

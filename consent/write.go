@@ -58,6 +58,9 @@ func (g *Guard) Create(ctx context.Context, c Caller, t fhir.Type, body []byte) 
 				return err
 			}
 		}
+		if err := g.watch(tx, c, t, p.Terms()); err != nil {
+			return err
+		}
 		if r, err = tx.Create(p, ""); err != nil {
 			return err
 		}
@@ -108,6 +111,9 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 	for o := range terms.Values(store.Owner) {
 		owners = append(owners, string(o))
 		if t != "Patient" && !exists(tx, string(o)) {
+			if c.Identity.Role != smart.System { // whether it exists is no matter of theirs
+				return errClosed()
+			}
 			return refuse(string(t), "It belongs to the record of %s, which does not exist.", string(o))
 		}
 	}
@@ -123,7 +129,7 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 		return err
 	}
 	if !open {
-		return fhir.Errorf(fhir.Forbidden, "This would write to a record, or a part of one, that is not open to the caller.")
+		return errClosed()
 	}
 	if s.person.is(smart.System) || s.person.is(smart.Staff) || s.person.is(smart.Admin) {
 		return nil
@@ -140,6 +146,10 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 		}
 	}
 	return nil
+}
+
+func errClosed() error {
+	return fhir.Errorf(fhir.Forbidden, "This would write to a record, or a part of one, that is not open to the caller.")
 }
 
 // recordWrite leaves the traces of a write: an audit entry, and for a care team
@@ -194,6 +204,9 @@ func (g *Guard) Update(ctx context.Context, c Caller, key fhir.Key, body []byte,
 			if err := g.checkDirective(c, tx, node(p.Tree)); err != nil {
 				return err
 			}
+		}
+		if err := g.watch(tx, c, key.Type, p.Terms()); err != nil {
+			return err
 		}
 		if r, created, err = tx.Update(p, ifMatch); err != nil {
 			return err
@@ -301,6 +314,9 @@ func (g *Guard) Delete(ctx context.Context, c Caller, key fhir.Key, ifMatch *int
 			if err := g.checkOldDirective(c, tx, key); err != nil {
 				return err
 			}
+		}
+		if err := g.watch(tx, c, key.Type, store.Terms{}); err != nil {
+			return err
 		}
 		r, err := tx.Delete(key, ifMatch)
 		if err != nil || r == nil {

@@ -24,9 +24,20 @@ type Document struct {
 	// nil only inside arrays of primitives. It must not be changed.
 	Tree map[string]any
 
+	// Mentions are its references by type and id, absolute ones too, wherever they
+	// stand in it; those by urn:, by query and to what is contained are left out, and
+	// those of a Bundle, which mean its entries first.
+	Mentions []Mention
+
 	// JSON is the body without white space between its tokens, otherwise byte for
 	// byte what the author wrote.
 	JSON []byte
+}
+
+// A Mention is a reference to a resource, and where it stands.
+type Mention struct {
+	Reference Reference
+	At        *Place // of Reference.reference
 }
 
 // A Check looks for further faults in the tree of a body, which it must not
@@ -85,7 +96,7 @@ func examine(body []byte, checks []Check) (*Document, []Issue, Kind, error) {
 	if len(issues) > 0 {
 		exact = nil // what the scan objected to is not there any more, or would be told twice
 	}
-	found, bad, err := validate(Type(name), tree, exact)
+	mentions, found, bad, err := validate(Type(name), tree, exact)
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -101,7 +112,7 @@ func examine(body []byte, checks []Check) (*Document, []Issue, Kind, error) {
 		issues = merge(issues, more)
 	}
 	id, _ := tree["id"].(string)
-	return &Document{Type: Type(name), ID: id, Tree: tree, JSON: compact}, issues, kind, nil
+	return &Document{Type: Type(name), ID: id, Tree: tree, Mentions: mentions, JSON: compact}, issues, kind, nil
 }
 
 // merge adds issues about places of which nothing is said yet: what comes of one
@@ -112,7 +123,9 @@ func merge(issues, more []Issue) []Issue {
 	}
 	told := map[string]bool{}
 	for _, i := range issues {
-		told[i.Expression] = true
+		if i.isFault() {
+			told[i.Expression] = true
+		}
 	}
 	for _, i := range more {
 		if i.Code == "invariant" || !told[i.Expression] {

@@ -104,11 +104,11 @@ func TestOutcome(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"kind gives the code", fhir.ErrNotFound(), `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found","diagnostics":"No such resource."}]}`},
+		{"kind gives the code", fhir.ErrNotFound(), `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found","details":{"text":"No such resource."},"diagnostics":"No such resource."}]}`},
 		{"element and detail", &fhir.Error{Kind: fhir.Unprocessable, Issues: []fhir.Issue{{Severity: "fatal", Code: "value", Text: "x", Expression: "Patient.id", Detail: fhir.Coding{System: "http://s", Code: "c"}}}},
-			`{"resourceType":"OperationOutcome","issue":[{"severity":"fatal","code":"value","details":{"coding":[{"system":"http://s","code":"c"}]},"diagnostics":"x","expression":["Patient.id"]}]}`},
-		{"a foreign error says nothing", errors.New("disk full"), `{"resourceType":"OperationOutcome","issue":[{"severity":"fatal","code":"exception","diagnostics":"The server failed to do this."}]}`},
-		{"an internal error says nothing", fhir.Errorf(fhir.Internal, "disk full"), `{"resourceType":"OperationOutcome","issue":[{"severity":"fatal","code":"exception","diagnostics":"The server failed to do this."}]}`},
+			`{"resourceType":"OperationOutcome","issue":[{"severity":"fatal","code":"value","details":{"coding":[{"system":"http://s","code":"c"}],"text":"x"},"diagnostics":"x","expression":["Patient.id"]}]}`},
+		{"a foreign error says nothing", errors.New("disk full"), `{"resourceType":"OperationOutcome","issue":[{"severity":"fatal","code":"exception","details":{"text":"The server failed to do this."},"diagnostics":"The server failed to do this."}]}`},
+		{"an internal error says nothing", fhir.Errorf(fhir.Internal, "disk full"), `{"resourceType":"OperationOutcome","issue":[{"severity":"fatal","code":"exception","details":{"text":"The server failed to do this."},"diagnostics":"The server failed to do this."}]}`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -53,7 +53,8 @@ type outcomeIssue struct {
 }
 
 type outcomeDetails struct {
-	Coding []outcomeCoding `json:"coding"`
+	Coding []outcomeCoding `json:"coding,omitempty"`
+	Text   string          `json:"text,omitempty"`
 }
 
 type outcomeCoding struct {
@@ -74,8 +75,11 @@ func OutcomeJSON(issues []Issue) []byte {
 		if i.Expression != "" {
 			row.Expression = []string{i.Expression}
 		}
+		if i.Text != "" {
+			row.Details = &outcomeDetails{Text: i.Text}
+		}
 		if i.Detail != (Coding{}) {
-			row.Details = &outcomeDetails{Coding: []outcomeCoding{{i.Detail.System, i.Detail.Code}}}
+			row.Details = &outcomeDetails{Coding: []outcomeCoding{{i.Detail.System, i.Detail.Code}}, Text: i.Text}
 		}
 		out.Issue = append(out.Issue, row)
 	}

@@ -36,11 +36,12 @@ var theValidator = sync.OnceValues(func() (*validator, error) {
 // google/fhir validates it alone.
 type check struct {
 	*validator
-	root   string
-	urns   map[string]Type // of a Bundle: what the urn: addresses of its entries stand for
-	issues []Issue
-	bad    bool // an issue of structure was found
-	queue  []part
+	root     string
+	urns     map[string]Type // of a Bundle: what the urn: addresses of its entries stand for
+	mentions []Mention
+	issues   []Issue
+	bad      bool // an issue of structure was found
+	queue    []part
 }
 
 // A part is a resource to be checked.
@@ -59,12 +60,13 @@ type edit struct {
 	value any // nil: away with it
 }
 
-// validate gives the faults of a body, and whether any is one of structure.
+// validate gives the references and the faults of a body, and whether any is one
+// of structure.
 // compact is nil when the body is to be made from the tree.
-func validate(t Type, tree map[string]any, compact []byte) (issues []Issue, bad bool, err error) {
+func validate(t Type, tree map[string]any, compact []byte) (mentions []Mention, issues []Issue, bad bool, err error) {
 	v, err := theValidator()
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	c := &check{validator: v, root: string(t), urns: urnsIn(t, tree)}
 	c.queue = append(c.queue, part{tree: tree, bytes: compact, loose: t == "Bundle"})
@@ -73,7 +75,7 @@ func validate(t Type, tree map[string]any, compact []byte) (issues []Issue, bad 
 		c.queue = c.queue[1:]
 		c.part(next)
 	}
-	return c.issues, c.bad, nil
+	return c.mentions, c.issues, c.bad, nil
 }
 
 // part checks one resource.

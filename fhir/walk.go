@@ -214,6 +214,9 @@ func (w *walk) reference(object map[string]any, at *Place, targets []string) {
 		}
 	case Relative, Literal:
 		to = ref.Key.Type
+		if !w.loose { // in a Bundle it means an entry first
+			w.mentions = append(w.mentions, Mention{ref, here})
+		}
 	case Absolute:
 		to = w.urns[text]
 	case Conditional:

@@ -49,7 +49,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		return nil, err
 	}
 	k.rules = consent.NewRules(c.BaseURL, canonical, c.Zone())
-	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry, Now: now})
+	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry, Now: now, Integrity: c.Storage.ReferentialIntegrity})
 	if err != nil {
 		return nil, err
 	}

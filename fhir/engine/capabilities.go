@@ -145,6 +145,7 @@ func (e *Engine) resourceMode(t fhir.Type, reverse []string) ResourceMode {
 	if e.integrity {
 		mode.ReferencePolicy = append(mode.ReferencePolicy, "enforced")
 	}
+	mode.Operation = []OperationOffering{{Name: "validate", Definition: "http://hl7.org/fhir/OperationDefinition/Resource-validate"}}
 	for _, code := range interactions {
 		mode.Interaction = append(mode.Interaction, Interaction{Code: code})
 	}

@@ -20,9 +20,7 @@ func (tx *Tx) Create(p *Prepared, id string) (*fhir.Resource, error) {
 	case v != nil:
 		return nil, fhir.Errorf(fhir.Conflict, "There is a resource with this id already.")
 	}
-	if err := tx.checkIntegrity(p, key); err != nil {
-		return nil, err
-	}
+	tx.owe(debt{key: key, mentions: p.Mentions})
 	return tx.put(nil, p.version(key, 1, tx))
 }
 

@@ -21,9 +21,7 @@ func (tx *Tx) Delete(key fhir.Key, match *int64) (*fhir.Resource, error) {
 	if before == nil || before.Deleted {
 		return nil, nil
 	}
-	if err := tx.checkUnreferenced(key); err != nil {
-		return nil, err
-	}
+	tx.owe(debt{key: key, gone: true})
 	return tx.put(before, &store.Version{
 		Key:     before.Key,
 		Version: before.Version + 1,

@@ -53,8 +53,9 @@ type Config struct {
 	// shown. It must be a pure function. It may be nil.
 	Derive func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
 
-	// Integrity refuses writes whose local references lead nowhere, and deletions
-	// of what is still referred to. Loading does not heed it.
+	// Integrity refuses writes whose references to this server lead nowhere, and
+	// deletions of what is still referred to, as it is when the transaction ends.
+	// Loading does not heed it.
 	Integrity bool
 }
 
@@ -102,7 +103,11 @@ func (e *Engine) View(ctx context.Context, fn func(*Tx) error) error {
 // durable. fn may run again: see [store.Store].
 func (e *Engine) Update(ctx context.Context, fn func(*Tx) error) error {
 	return foreign(e.store.Update(ctx, func(w store.Writer) error {
-		return fn(&Tx{engine: e, reader: w, writer: w, now: e.stamp()})
+		tx := &Tx{engine: e, reader: w, writer: w, now: e.stamp()}
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return tx.settle()
 	}))
 }
 
@@ -134,7 +139,9 @@ type Tx struct {
 	reader store.Reader
 	writer store.Writer // nil in a View
 	now    time.Time
-	loose  bool // loading: forward references are in order
+	loose  bool // loading: references are not looked at
+	eye    *Eye // nil: the server's own
+	debts  []debt
 }
 
 // Now is the time of the transaction: UTC, whole milliseconds.

@@ -252,7 +252,7 @@ func TestLoadFolders(t *testing.T) {
 		"no.ndjson.gz":         "not packed",
 		"readme.txt":           "x",
 		"broken.json":          "{",
-		"document.json":        `{"resourceType":"Bundle","id":"d","type":"document","identifier":{"system":"http://x","value":"1"},"timestamp":"2020-01-01T00:00:00Z",` +
+		"document.json": `{"resourceType":"Bundle","id":"d","type":"document","identifier":{"system":"http://x","value":"1"},"timestamp":"2020-01-01T00:00:00Z",` +
 			`"entry":[{"resource":{"resourceType":"Composition","status":"final","type":{"text":"x"},"date":"2020","author":[{"display":"x"}],"title":"x"}}]}`,
 	} {
 		path := filepath.Join(dir, name)

@@ -22,9 +22,7 @@ func (tx *Tx) Update(p *Prepared, match *int64) (r *fhir.Resource, created bool,
 	if err := checkMatch(before, match); err != nil {
 		return nil, false, err
 	}
-	if err := tx.checkIntegrity(p, key); err != nil {
-		return nil, false, err
-	}
+	tx.owe(debt{key: key, mentions: p.Mentions})
 	r, err = tx.put(before, p.version(key, number(before)+1, tx))
 	return r, before == nil || before.Deleted, err
 }

@@ -34,7 +34,8 @@ var (
 	atHistory = routes{"GET": {name: "history", run: (*request).history}}
 	atVersion = routes{"GET": {name: "vread", run: (*request).vread}}
 
-	onType = map[string]routes{ // by type and operation
+	onType = map[string]routes{ // by type, * for any, and operation
+		"*/$validate":                {"POST": {name: "$validate", run: (*request).validate}},
 		"Patient/$request-access":    {"POST": {name: "$request-access", run: (*request).requestAccess}},
 		"Patient/$redeem-invitation": {"POST": {name: "$redeem-invitation", run: (*request).redeem}},
 	}
@@ -44,6 +45,10 @@ var (
 		"Consent/$revoke":   {"POST": {name: "$revoke", run: (*request).revoke}},
 		"Consent/$withdraw": {"POST": {name: "$withdraw", run: (*request).withdraw}},
 		"Patient/$invite":   {"POST": {name: "$invite", run: (*request).invite}},
+		"*/$validate": {
+			"GET":  {name: "$validate", run: (*request).validate},
+			"POST": {name: "$validate", run: (*request).validate},
+		},
 		"Patient/$access": {
 			"GET":  {name: "$access", run: (*request).access},
 			"POST": {name: "$access", run: (*request).access},
@@ -97,7 +102,7 @@ func (q *request) place() (routes, error) {
 		return atSearch, nil
 	}
 	if s[1][0] == '$' || s[1][0] == '_' {
-		if at, ok := onType[s[0]+"/"+s[1]]; ok && len(s) == 2 {
+		if at, ok := operation(onType, s[0], s[1]); ok && len(s) == 2 {
 			return at, nil
 		}
 		return nil, nothing
@@ -114,9 +119,18 @@ func (q *request) place() (routes, error) {
 	case len(s) == 4 && s[2] == "_history":
 		return atVersion, nil
 	case len(s) == 3:
-		if at, ok := onInstance[s[0]+"/"+s[2]]; ok {
+		if at, ok := operation(onInstance, s[0], s[2]); ok {
 			return at, nil
 		}
 	}
 	return nil, nothing
+}
+
+// operation finds an operation of a type, or one that every type has.
+func operation(all map[string]routes, kind, name string) (routes, bool) {
+	at, ok := all[kind+"/"+name]
+	if !ok {
+		at, ok = all["*/"+name]
+	}
+	return at, ok
 }
