@@ -36,7 +36,7 @@ func TestCapabilities(t *testing.T) {
 		}
 	}
 	patient := s.Rest[0].Of("Patient")
-	if !slices.Contains(patient.SearchInclude, "Patient:general-practitioner") || !slices.Contains(patient.SearchRevInclude, "Observation:subject") || len(patient.Operation) != 1 {
+	if !slices.Contains(patient.SearchInclude, "Patient:general-practitioner") || !slices.Contains(patient.SearchRevInclude, "Observation:subject") || len(patient.Operation) != 2 {
 		t.Errorf("got %+v", patient)
 	}
 	if s.Rest[0].Of("Nothing") != nil {
