@@ -168,23 +168,25 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// accepted are bodies that come near a refusal.
+var accepted = map[string]string{
+	"null where an extension stands":  `{"resourceType":"Patient","name":[{"given":[null,"x"],"_given":[{"extension":[{"url":"http://x","valueString":"u"}]},null]}]}`,
+	"null among dates":                `{"resourceType":"PlanDefinition","status":"draft","action":[{"timingTiming":{"event":[null,"2020-01-01"],"_event":[{"extension":[{"url":"http://x","valueString":"u"}]},null]}}]}`,
+	"extension without value":         `{"resourceType":"Patient","_birthDate":{"extension":[{"url":"http://x","valueString":"u"}]}}`,
+	"base64 with white space":         `{"resourceType":"Patient","photo":[{"data":"aGVs\n bG8="}]}`,
+	"leap second":                     `{"resourceType":"Observation","status":"final","code":{"text":"x"},"issued":"2016-12-31T23:59:60Z"}`,
+	"many digits of a second":         `{"resourceType":"Observation","status":"final","code":{"text":"x"},"effectiveDateTime":"2016-12-31T23:59:59.1234567890Z"}`,
+	"digits of a number":              `{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":1.50E+02}}`,
+	"parameter with a resource":       `{"resourceType":"Parameters","parameter":[{"name":"a","resource":{"resourceType":"Patient"}}]}`,
+	"contained that refers to outer":  `{"resourceType":"Patient","contained":[{"resourceType":"Observation","id":"o","status":"final","code":{"text":"x"},"subject":{"reference":"#"}}]}`,
+	"conditional reference in Bundle": `{"resourceType":"Bundle","type":"transaction","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Encounter","status":"finished","class":{"code":"AMB"},"subject":{"reference":"Patient?identifier=1"},"partOf":{"reference":"urn:uuid:2"}},"request":{"method":"POST","url":"Encounter"}}]}`,
+	"nested Bundle":                   `{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Patient"}}]}}]}`,
+	"odd codes":                       `{"resourceType":"Observation","status":"entered-in-error","code":{"text":"x"},"valueQuantity":{"value":1,"comparator":"<="}}`,
+	"narrative":                       `{"resourceType":"Patient",` + fmt.Sprintf(narrative, `<h1 class='a'>&lt;x&gt;</h1><table><tr><td style='color:red'>&#160;&nbsp;</td></tr></table><a href='Patient/1'>x</a><img src='data:image/png;base64,AA=='/>`) + `}`,
+}
+
 func TestParseAccepts(t *testing.T) {
-	tests := map[string]string{
-		"null where an extension stands":  `{"resourceType":"Patient","name":[{"given":[null,"x"],"_given":[{"extension":[{"url":"http://x","valueString":"u"}]},null]}]}`,
-		"null among dates":                `{"resourceType":"PlanDefinition","status":"draft","action":[{"timingTiming":{"event":[null,"2020-01-01"],"_event":[{"extension":[{"url":"http://x","valueString":"u"}]},null]}}]}`,
-		"extension without value":         `{"resourceType":"Patient","_birthDate":{"extension":[{"url":"http://x","valueString":"u"}]}}`,
-		"base64 with white space":         `{"resourceType":"Patient","photo":[{"data":"aGVs\n bG8="}]}`,
-		"leap second":                     `{"resourceType":"Observation","status":"final","code":{"text":"x"},"issued":"2016-12-31T23:59:60Z"}`,
-		"many digits of a second":         `{"resourceType":"Observation","status":"final","code":{"text":"x"},"effectiveDateTime":"2016-12-31T23:59:59.1234567890Z"}`,
-		"digits of a number":              `{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":1.50E+02}}`,
-		"parameter with a resource":       `{"resourceType":"Parameters","parameter":[{"name":"a","resource":{"resourceType":"Patient"}}]}`,
-		"contained that refers to outer":  `{"resourceType":"Patient","contained":[{"resourceType":"Observation","id":"o","status":"final","code":{"text":"x"},"subject":{"reference":"#"}}]}`,
-		"conditional reference in Bundle": `{"resourceType":"Bundle","type":"transaction","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Encounter","status":"finished","class":{"code":"AMB"},"subject":{"reference":"Patient?identifier=1"},"partOf":{"reference":"urn:uuid:2"}},"request":{"method":"POST","url":"Encounter"}}]}`,
-		"nested Bundle":                   `{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Patient"}}]}}]}`,
-		"odd codes":                       `{"resourceType":"Observation","status":"entered-in-error","code":{"text":"x"},"valueQuantity":{"value":1,"comparator":"<="}}`,
-		"narrative":                       `{"resourceType":"Patient",` + fmt.Sprintf(narrative, `<h1 class='a'>&lt;x&gt;</h1><table><tr><td style='color:red'>&#160;&nbsp;</td></tr></table><a href='Patient/1'>x</a><img src='data:image/png;base64,AA=='/>`) + `}`,
-	}
-	for name, body := range tests {
+	for name, body := range accepted {
 		t.Run(name, func(t *testing.T) {
 			doc, err := fhir.Parse([]byte(body))
 			if err != nil {

@@ -170,60 +170,6 @@ func TestParseReference(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	for name, body := range examples(f) {
-		if len(body) < 4000 {
-			f.Add(body)
-		}
-		_ = name
-	}
-	f.Add([]byte(`{"resourceType":"Patient","name":[{"given":[null,"x"],"_given":[{"id":"a"},null]}]}`))
-	f.Add([]byte(`{"resourceType":"Parameters","parameter":[{"name":"a","resource":{"resourceType":"Patient"}}]}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		start := time.Now()
-		doc, err := fhir.Parse(body)
-		if took := time.Since(start); took > 5*time.Second {
-			t.Fatalf("%d bytes took %v", len(body), took)
-		}
-		if err != nil {
-			if kind := fhir.KindOf(err); kind != fhir.Invalid && kind != fhir.Unprocessable {
-				t.Fatalf("kind %v: %v", kind, err)
-			}
-			return
-		}
-		stored := fhir.WithMeta(doc.JSON, "id", 1, time.UnixMilli(0))
-		again, err := fhir.Parse(stored)
-		if err != nil {
-			t.Fatalf("what is stored is refused: %v\n%s", err, stored)
-		}
-		if string(fhir.WithMeta(again.JSON, "id", 1, time.UnixMilli(0))) != string(stored) {
-			t.Fatalf("not stable: %s", stored)
-		}
-		if key := fhir.Header(stored); key.Type != doc.Type || key.ID != "id" {
-			t.Fatalf("header is %v", key)
-		}
-	})
-}
-
-func BenchmarkParse(b *testing.B) {
-	all := examples(b)
-	for _, name := range []string{"Patient-example.json", "Observation-f001.json", "Bundle-bundle-transaction.json"} {
-		body := all[name]
-		if body == nil {
-			continue
-		}
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(body)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := fhir.Parse(body); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
 func BenchmarkWithMeta(b *testing.B) {
 	doc, err := fhir.Parse(examples(b)["Patient-example.json"])
 	if err != nil {

@@ -85,6 +85,10 @@ var refusals = []struct {
 	{"fragment of a wrong type", observation(`"contained":[{"resourceType":"Medication","id":"p"}],"subject":{"reference":"#p"}`), fhir.Unprocessable, "Observation.subject.reference"},
 	{"conditional reference outside a Bundle", observation(`"subject":{"reference":"Patient?identifier=1"}`), fhir.Unprocessable, "Observation.subject.reference"},
 
+	{"reference by urn: to an entry of a wrong type", `{"resourceType":"Bundle","type":"collection","entry":[{"fullUrl":"urn:uuid:1","resource":{"resourceType":"Practitioner"}},{"fullUrl":"urn:uuid:2","resource":` + observation(`"subject":{"reference":"urn:uuid:1"}`) + `}]}`, fhir.Unprocessable, "Bundle.entry[1].resource.subject.reference"},
+	{"type that is not the reference's", observation(`"subject":{"reference":"Patient/1","type":"Group"}`), fhir.Unprocessable, "Observation.subject.type"},
+	{"type that is not allowed, by identifier", observation(`"subject":{"type":"Task","identifier":{"value":"1"}}`), fhir.Unprocessable, "Observation.subject.type"},
+
 	{"fault in a contained resource", patient(`"contained":[{"resourceType":"Organization","id":"o","name":5}]`), fhir.Invalid, "Patient.contained[0].name"},
 	{"contained without a type", patient(`"contained":[{"id":"o"}]`), fhir.Invalid, "Patient.contained[0].resourceType"},
 	{"contained twice over", patient(`"contained":[{"resourceType":"Patient","id":"o","contained":[{"resourceType":"Patient","id":"q"}]}]`), fhir.Invalid, "Patient.contained[0].contained"},
@@ -106,6 +110,7 @@ var refusals = []struct {
 	{"no namespace", patient(`"text":{"status":"generated","div":"<div>a</div>"}`), fhir.Unprocessable, "Patient.text.div"},
 	{"doctype", patient(`"text":{"status":"generated","div":"<!DOCTYPE div><div xmlns=\"http://www.w3.org/1999/xhtml\">a</div>"}`), fhir.Unprocessable, "Patient.text.div"},
 
+	{"faults of JSON beside others", patient(`"name":[],"birthDate":"x","id":"","telecom":[{"value":""}]`), fhir.Invalid, "Patient.birthDate Patient.id Patient.name Patient.telecom[0].value"},
 	{"all at once", patient(`"x":1,"birthDate":"x","gender":"MALE","active":"yes","contact":[{"gender":1}],"link":[{"other":{"reference":"Observation/1"}}]`), fhir.Invalid,
 		"Patient Patient.active Patient.birthDate Patient.contact[0].gender Patient.gender Patient.link[0].other.reference Patient.link[0].type"},
 }
