@@ -60,7 +60,7 @@ func (c *clock) pass(d time.Duration) { c.set(c.Now().Add(d)) }
 
 var registry = sync.OnceValues(search.R4)
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, with ...func(*engine.Config)) *world {
 	t.Helper()
 	zone, err := time.LoadLocation("America/New_York")
 	if err != nil {
@@ -76,7 +76,11 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	rules := consent.NewRules(base, base, zone)
-	w.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg, Now: w.clock.Now})
+	c := engine.Config{Store: st, Registry: reg, Now: w.clock.Now}
+	for _, change := range with {
+		change(&c)
+	}
+	w.eng, err = rules.Engine(c)
 	if err != nil {
 		t.Fatal(err)
 	}
