@@ -9,11 +9,14 @@
 // # Differences from the specification
 //
 // Stricter: codes of required bindings must be written exactly; a reference must
-// be of a form and a type that R4 allows, absolute ones too; "#id" must lead to a
+// be of a form and a type that R4 allows, absolute ones and those to entries of a
+// Bundle too, and of the type that it names; "#id" must lead to a
 // contained resource; a narrative that could run anything is refused, whatever
 // its status; names may not be written with escapes; a number has 64 characters
 // at most and an exponent of 3 digits; nothing is nested deeper than 50 levels.
 //
-// Looser: the invariants of R4 are not checked, nor bindings of CodeableConcept
-// and Coding, nor profiles, nor dangling references to other resources.
+// Looser: invariants, and bindings of CodeableConcept and Coding, are checked by
+// package profile, which [Parse] is handed on every write. Profiles are checked
+// by $validate only; dangling references to other resources by the engine, as a
+// setting.
 package fhir

@@ -56,6 +56,23 @@ func TestConfiguredLoginsAreAdministrators(t *testing.T) {
 	}
 }
 
+func TestReferentialIntegrityIsASetting(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		c := productionConfig(t)
+		c.Storage.ReferentialIntegrity = on
+		k, err := openCore(t.Context(), c, time.Now, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.engine.Integral() != on {
+			t.Errorf("set to %v, it is not", on)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestDataKeepsItsBaseURL(t *testing.T) {
 	c := productionConfig(t)
 	for _, base := range []string{c.BaseURL, c.BaseURL, "https://other.example.org"} {

@@ -9,5 +9,7 @@
 // that Gone is only said to those who might have read it. An old version is shown
 // only to those who may see it and the newest. Includes beyond 1000 resources
 // for a page are refused instead of cut. Bundle.total is there when it costs
-// nothing or is asked for.
+// nothing or is asked for. Referential integrity, when switched on, looks at every
+// reference that is written but those inside a Bundle, which mean its entries; a
+// deletion is held up by the references that search parameters index.
 package engine
