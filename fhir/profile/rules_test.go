@@ -114,6 +114,7 @@ func TestBrokenRules(t *testing.T) {
 func TestKeptRules(t *testing.T) {
 	for _, body := range []string{
 		patient(`"name":[{"period":{"start":"2020-06","end":"2020"}}]`),
+		patient(`"name":[{"period":{"start":"2019-05","end":"2020-12-31T00:00:00Z"}}]`),
 		patient(`"name":[{"period":{"start":"2020-01-02T01:00:00+10:00","end":"2020-01-01"}}]`),
 		patient(`"name":[{"period":{"start":"2020-01-01T10:00:00+02:00","end":"2020-01-01T08:00:00Z"}}]`),
 		patient(`"name":[{"given":["a",null],"_given":[{"id":"x"},{"extension":[{"url":"http://x","valueString":"u"}]}]}]`),
