@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,6 +101,11 @@ type Store struct {
 	next  uint64        // under turn: number of the next log entry that is committed
 	stuck error         // under turn: a failed commit; no writing after it
 
+	dir     string        // absolute, without links
+	written int64         // under turn: since files were let go
+	full    chan struct{} // much was written
+	chores  sync.Mutex    // held by who removes or lets go of files
+
 	last atomic.Uint64 // the newest readable commit
 
 	mu      sync.Mutex
@@ -135,8 +141,13 @@ func open(c Config, tune tuning) (*Store, error) {
 		}
 		return nil, fmt.Errorf("badgerstore: opening %s: %w", c.Dir, err)
 	}
+	dir, err := realPath(c.Dir)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{
+		dir: dir, full: make(chan struct{}, 1),
 		db: db, now: c.Now, log: c.Logger, cache: newCache(c.CacheBytes), tune: tune, stop: cancel,
 		turn: make(chan struct{}, 1), views: map[uint64]int{}, changed: make(chan struct{}),
 	}
@@ -145,6 +156,7 @@ func open(c Config, tune tuning) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	s.workers.Go(func() { s.collect(ctx) })
+	s.workers.Go(func() { s.slim(ctx) })
 	return s, nil
 }
 
@@ -163,6 +175,14 @@ func options(c Config, tune tuning) badger.Options {
 	o.ExternalMagicVersion = layoutMagic
 	o.Logger = badgerLog{c.Logger}
 	return o
+}
+
+func realPath(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
 }
 
 // findNext reads the number of the last log entry.
@@ -281,6 +301,8 @@ func (s *Store) collect(ctx context.Context) {
 
 // free rewrites files of the value log that are mostly garbage.
 func (s *Store) free(ctx context.Context) error {
+	s.chores.Lock()
+	defer s.chores.Unlock()
 	for ctx.Err() == nil {
 		err := s.db.RunValueLogGC(0.5)
 		if errors.Is(err, badger.ErrNoRewrite) {

@@ -107,6 +107,7 @@ func (s *Store) write(r *round) error {
 		s.log.Error("a commit failed; nothing will be written until restart", "error", err)
 		return fmt.Errorf("badgerstore: commit failed: %w", store.ErrUnavailable)
 	}
+	s.wrote(over.size)
 	logged := r.next != s.next
 	s.next = r.next
 	s.publish(p.commit, logged)

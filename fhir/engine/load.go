@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/semaphore"
+
 	"mypatients/fhir"
 )
 
@@ -89,19 +91,29 @@ type line struct {
 type batch struct {
 	source string
 	lines  []line
+	bytes  int   // of the lines
+	weight int64 // what it counts of maxInFlight
 	seen   int64 // commits when the worker compared
 	offset int64 // bytes of the sources that end with it
 	ready  chan struct{}
 	err    error // the store failed
 }
 
+// What may be on its way between reading and writing: enough that the workers
+// need not wait while a slice is written to disk, and little memory.
+const (
+	maxBatches  = 64
+	maxInFlight = 8 << 20 // bytes of lines; one line may be more, alone
+)
+
 // feed runs the pipeline over what produce sends: parsing on all workers,
 // writing in order.
 func (l *Loader) feed(ctx context.Context, produce func(context.Context, func(*batch) error) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	work := make(chan *batch, l.opt.Workers)
-	order := make(chan *batch, 2*l.opt.Workers)
+	work := make(chan *batch, maxBatches)
+	order := make(chan *batch, maxBatches)
+	inFlight := semaphore.NewWeighted(maxInFlight)
 	var wait sync.WaitGroup
 	for range l.opt.Workers {
 		wait.Go(func() {
@@ -117,6 +129,10 @@ func (l *Loader) feed(ctx context.Context, produce func(context.Context, func(*b
 		defer close(order)
 		failed = produce(ctx, func(b *batch) error {
 			b.ready = make(chan struct{})
+			b.weight = min(int64(b.bytes)+1, maxInFlight)
+			if err := inFlight.Acquire(ctx, b.weight); err != nil {
+				return err
+			}
 			select {
 			case order <- b:
 			case <-ctx.Done():
@@ -126,7 +142,7 @@ func (l *Loader) feed(ctx context.Context, produce func(context.Context, func(*b
 			return nil
 		})
 	})
-	err := l.write(ctx, order)
+	err := l.write(ctx, order, func(b *batch) { inFlight.Release(b.weight) })
 	cancel()
 	for range order { // let the producer go
 	}

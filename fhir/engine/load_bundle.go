@@ -75,7 +75,11 @@ func (l *Loader) bundle(ctx context.Context, f file, r io.Reader) error {
 func (l *Loader) entries(ctx context.Context, source string, rows []line) error {
 	return l.feed(ctx, func(_ context.Context, send func(*batch) error) error {
 		for rows := range slices.Chunk(rows, batchLines) {
-			if err := send(&batch{source: source, lines: rows, offset: l.read.Load()}); err != nil {
+			b := &batch{source: source, lines: rows, offset: l.read.Load()}
+			for i := range rows {
+				b.bytes += len(rows[i].raw)
+			}
+			if err := send(b); err != nil {
 				return err
 			}
 		}

@@ -193,7 +193,7 @@ func (l *Loader) lines(source string, r io.Reader, send func(*batch) error) erro
 		if len(b.lines) == 0 {
 			return nil
 		}
-		b.offset = l.read.Load()
+		b.offset, b.bytes = l.read.Load(), size
 		full := b
 		b, size = &batch{source: source}, 0
 		return send(full)

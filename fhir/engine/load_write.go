@@ -23,8 +23,9 @@ type slice struct {
 	offset int64
 }
 
-// write takes batches in their order and writes them in slices.
-func (l *Loader) write(ctx context.Context, order <-chan *batch) error {
+// write takes batches in their order and writes them in slices. It calls done
+// when the lines of a batch are written or wait for the next slice.
+func (l *Loader) write(ctx context.Context, order <-chan *batch, done func(*batch)) error {
 	var next slice
 	for b := range order {
 		select {
@@ -58,6 +59,7 @@ func (l *Loader) write(ctx context.Context, order <-chan *batch) error {
 				l.progress(next.offset)
 			}
 		}
+		done(b)
 		next.offset = b.offset
 		if len(next.rows) == 0 {
 			l.progress(b.offset)
