@@ -17,9 +17,10 @@ type LoadOptions struct {
 	Workers int // goroutines that parse; 0: one for each core
 	Slice   int // resources of one transaction; 0: 256
 
-	// Progress is called after every durable slice with the bytes of the sources
-	// that are done and the bytes of all (0 when that is not known). Compressed
-	// files count as they lie on the disk.
+	// Progress is called after every durable slice, by the goroutine that called
+	// Load, with the bytes of the sources that are done and the bytes of all (0 when
+	// that is not known). Compressed files count as they lie on the disk, about;
+	// [Loader.Report] has the exact number of resources.
 	Progress func(done, total int64)
 
 	// Refused is called for everything that is refused, in the order of the

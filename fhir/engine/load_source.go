@@ -189,17 +189,23 @@ func (c *counter) Read(b []byte) (int, error) {
 func (l *Loader) lines(source string, r io.Reader, send func(*batch) error) error {
 	in := bufio.NewReaderSize(r, 256<<10)
 	b, size := &batch{source: source}, 0
+	start, consumed := l.read.Load(), int64(0)
+	_, plain := r.(*counter)
 	flush := func() error {
 		if len(b.lines) == 0 {
 			return nil
 		}
-		b.offset, b.bytes = l.read.Load(), size
+		if b.offset = start + consumed; !plain {
+			b.offset = l.read.Load() // as far as one can tell
+		}
+		b.bytes = size
 		full := b
 		b, size = &batch{source: source}, 0
 		return send(full)
 	}
 	for number := 1; ; number++ {
-		raw, err := readLine(in)
+		raw, length, err := readLine(in)
+		consumed += length
 		if len(bytes.TrimSpace(raw)) > 0 || errors.Is(err, errLongLine) {
 			one := line{number: number, raw: raw}
 			if errors.Is(err, errLongLine) {
@@ -225,14 +231,14 @@ func (l *Loader) lines(source string, r io.Reader, send func(*batch) error) erro
 
 var errLongLine = errors.New("line too long")
 
-// readLine gives one line in memory of its own. Of one that is too long it reads
-// on to the end and gives errLongLine; a last line without an end comes with
-// io.EOF.
-func readLine(in *bufio.Reader) ([]byte, error) {
-	var out []byte
+// readLine gives one line in memory of its own, and its length. Of one that is too
+// long it reads on to the end and gives errLongLine; a last line without an end
+// comes with io.EOF.
+func readLine(in *bufio.Reader) (out []byte, length int64, err error) {
 	long := false
 	for {
 		part, err := in.ReadSlice('\n')
+		length += int64(len(part))
 		if len(out)+len(part) > fhir.MaxBody {
 			long, out = true, nil
 		}
@@ -243,10 +249,10 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
 		case err != nil && err != io.EOF:
-			return nil, err
+			return nil, length, err
 		case long:
-			return nil, errLongLine
+			return nil, length, errLongLine
 		}
-		return out, err
+		return out, length, err
 	}
 }
