@@ -21,13 +21,17 @@ func loadCommand(ctx context.Context, env environment, args []string) error {
 	if set.NArg() == 0 {
 		return failf("gateway load -config FILE PATH…", "load needs a file or a folder")
 	}
-	limitLoadMemory(env.lookup)
+	defer limitLoadMemory(env.lookup)()
 	k, err := openCore(ctx, c, env.now, newLog(env.stderr, c.Log))
 	if err != nil {
 		return err
 	}
 	show := newProgress(env)
-	loader := k.engine.NewLoader(engine.LoadOptions{Progress: show.update, Refused: show.refused})
+	var loader *engine.Loader
+	loader = k.engine.NewLoader(engine.LoadOptions{
+		Progress: func(done, total int64) { show.update(done, total, loader.Report()) },
+		Refused:  show.refused,
+	})
 	report, err := loader.Load(ctx, set.Args()...)
 	show.finish()
 	err = errors.Join(err, k.Close())
@@ -66,7 +70,8 @@ func newProgress(env environment) *progress {
 	return p
 }
 
-func (p *progress) update(done, total int64) {
+// update says what is done: it is on disk, and will be there whatever happens.
+func (p *progress) update(done, total int64, sum engine.LoadReport) {
 	if p.bar != nil {
 		if total > 0 {
 			p.bar.ChangeMax64(total)
@@ -76,11 +81,8 @@ func (p *progress) update(done, total int64) {
 	}
 	if now := p.now(); !now.Before(p.next) {
 		p.next = now.Add(progressEvery)
-		if total > 0 {
-			fmt.Fprintf(p.out, "importing: %d of %d MB (%d %%)\n", done>>20, total>>20, done*100/total)
-		} else {
-			fmt.Fprintf(p.out, "importing: %d MB\n", done>>20)
-		}
+		resources := sum.Created + sum.Updated + sum.Unchanged
+		fmt.Fprintf(p.out, "importing: %d %% of %d MB, %d resources done, %d refused\n", done*100/max(total, 1), total>>20, resources, sum.Refused)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mypatients/fhir/engine"
 )
 
 // runCommand runs a command line and gives its status and what it printed.
@@ -141,10 +143,10 @@ func TestProgressIsALineEveryFiveSeconds(t *testing.T) {
 	p := newProgress(environment{stderr: &out, now: func() time.Time { return now }})
 	for range 60 { // half a minute, twice a second
 		now = now.Add(time.Second / 2)
-		p.update(50<<20, 100<<20)
+		p.update(50<<20, 100<<20, engine.LoadReport{Created: 3, Unchanged: 4, Refused: 5})
 	}
 	p.finish()
-	if got := strings.Count(out.String(), "importing: 50 of 100 MB (50 %)\n"); got != 6 {
+	if got := strings.Count(out.String(), "importing: 50 % of 100 MB, 7 resources done, 5 refused\n"); got != 6 {
 		t.Errorf("got %d lines, want 6: %s", got, out.String())
 	}
 }

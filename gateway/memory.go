@@ -14,11 +14,17 @@ import (
 const loadMemory = 288 << 20
 
 // limitLoadMemory keeps an import small on a large machine, unless GOMEMLIMIT
-// says.
-func limitLoadMemory(lookup func(string) (string, bool)) {
-	if _, set := lookup("GOMEMLIMIT"); !set {
-		debug.SetGCPercent(100)
-		debug.SetMemoryLimit(min(loadMemory, debug.SetMemoryLimit(-1)))
+// says, until the function that it gives is called.
+func limitLoadMemory(lookup func(string) (string, bool)) (restore func()) {
+	if _, set := lookup("GOMEMLIMIT"); set {
+		return func() {}
+	}
+	percent := debug.SetGCPercent(100)
+	limit := debug.SetMemoryLimit(-1)
+	debug.SetMemoryLimit(min(loadMemory, limit))
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
 	}
 }
 
