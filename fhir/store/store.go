@@ -29,8 +29,9 @@ var (
 
 // A Store is an open database. It is safe for concurrent use.
 type Store interface {
-	// View runs fn on one snapshot of the data. The Reader is good until fn returns
-	// and must be used by one goroutine at a time.
+	// View runs fn on one snapshot of the data, taken when it begins or when fn first
+	// reads. The Reader is good until fn returns and must be used by one goroutine at
+	// a time.
 	View(ctx context.Context, fn func(Reader) error) error
 
 	// Update runs fn in a serializable transaction and returns when its writes are

@@ -161,6 +161,9 @@ func snapshot(t *testing.T, s store.Store) {
 	putRecord(t, s, "k", "1", "before", clock)
 	where := store.Query{Type: "T", Where: store.Equal{Name: store.Owner, Value: "p"}, Limit: 9}
 	view(t, s, func(old store.Reader) error {
+		if _, err := old.Record("k", "1"); err != nil { // the snapshot is taken now, if it was not before
+			return err
+		}
 		for i := range 3 {
 			put(t, s, res("T", "1", "a=2", "_owner=p"), res("T", fmt.Sprint("n", i), "_owner=p"))
 			putRecord(t, s, "k", "1", "after", clock)

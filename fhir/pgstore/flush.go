@@ -1,0 +1,292 @@
+package pgstore
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mypatients/fhir/store"
+)
+
+// flush gives the statements that store what has been gathered: few, whatever
+// its amount, but for the rows that searches judge. What they do not know of is
+// what they do not read: a resource that was taken to be absent and is not is a
+// unique violation.
+func (r *reader) flush() []statement {
+	w := r.writes
+	var f flush
+	for _, k := range slices.SortedFunc(maps.Keys(w.resources), compareKeys) {
+		c := w.resources[k]
+		f.add(k, c)
+		r.know(k, c.newest())
+	}
+	for _, v := range w.log {
+		w.seq++
+		f.logged(v, w.seq)
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(w.records), compareRecordKeys) {
+		f.record(k, w.records[k])
+		r.knowRecord(k, w.records[k])
+	}
+	clear(w.resources)
+	clear(w.records)
+	w.log, w.size = nil, 0
+	return f.statements()
+}
+
+func compareKeys(a, b store.Key) int {
+	if c := strings.Compare(a.Type, b.Type); c != 0 {
+		return c
+	}
+	return strings.Compare(a.ID, b.ID)
+}
+
+func compareRecordKeys(a, b recordKey) int {
+	if c := strings.Compare(a.kind, b.kind); c != 0 {
+		return c
+	}
+	return strings.Compare(a.key, b.key)
+}
+
+// A flush gathers columns of rows.
+type flush struct {
+	outdated         []keyColumn
+	created, updated versionColumn
+	old              versionColumn
+	gone, entered    termColumn
+	left             ownerColumn
+	live             [][]any
+	log, logOfOwner  logColumn
+	put              recordColumn
+	removed          recordColumn
+}
+
+type keyColumn = store.Key
+
+type versionColumn struct {
+	types, ids, terms, bodies [][]byte
+	versions, times           []int64
+	deleted                   []bool
+}
+
+func (c *versionColumn) add(v *store.Version) {
+	c.types, c.ids = append(c.types, []byte(v.Type)), append(c.ids, []byte(v.ID))
+	c.terms, c.bodies = append(c.terms, full(v.Terms)), append(c.bodies, full(v.Body))
+	c.versions, c.times = append(c.versions, v.Version), append(c.times, v.Time.UnixMilli())
+	c.deleted = append(c.deleted, v.Deleted)
+}
+
+// full makes nil an empty string: nil would be NULL.
+func full(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+func (c *versionColumn) args() []any {
+	return []any{c.types, c.ids, c.versions, c.times, c.deleted, c.terms, c.bodies}
+}
+
+type termColumn struct{ types, names, values, ids, rests [][]byte }
+
+func (c *termColumn) add(k store.Key, e entry) {
+	c.types, c.ids = append(c.types, []byte(k.Type)), append(c.ids, []byte(k.ID))
+	c.names, c.values, c.rests = append(c.names, full(e.name)), append(c.values, full(e.value)), append(c.rests, e.rest)
+}
+
+func (c *termColumn) args() []any { return []any{c.types, c.names, c.values, c.ids, c.rests} }
+
+type ownerColumn struct{ owners, types, ids [][]byte }
+
+type logColumn struct {
+	owners, types, ids    [][]byte
+	seqs, versions, times []int64
+	deleted               []bool
+}
+
+func (c *logColumn) add(owner []byte, v *store.Version, seq int64) {
+	c.owners = append(c.owners, full(owner))
+	c.types, c.ids = append(c.types, []byte(v.Type)), append(c.ids, []byte(v.ID))
+	c.seqs, c.versions, c.times = append(c.seqs, seq), append(c.versions, v.Version), append(c.times, v.Time.UnixMilli())
+	c.deleted = append(c.deleted, v.Deleted)
+}
+
+type recordColumn struct {
+	kinds, keys, values [][]byte
+	expires             []*int64
+}
+
+func (f *flush) add(k store.Key, c *change) {
+	newest := c.newest()
+	older := c.next[:len(c.next)-1]
+	switch {
+	case c.stored == nil:
+		f.created.add(newest)
+	default:
+		f.updated.add(newest)
+		if c.next[0].Version > c.stored.Version {
+			f.outdated = append(f.outdated, k)
+		}
+	}
+	for _, v := range older {
+		f.old.add(v)
+	}
+	f.index(k, c.stored, newest)
+}
+
+// index brings the rows of the index from one version to another, touching only
+// what differs, and makes those that are judged anew.
+func (f *flush) index(k store.Key, before, after *store.Version) {
+	gone, entered := entries(before), entries(after)
+	for len(gone) > 0 || len(entered) > 0 {
+		c := 0
+		switch {
+		case len(gone) == 0:
+			c = 1
+		case len(entered) == 0:
+			c = -1
+		default:
+			c = compareEntries(gone[0], entered[0])
+		}
+		if c < 0 {
+			f.gone.add(k, gone[0])
+		} else if c > 0 {
+			f.entered.add(k, entered[0])
+		}
+		if c <= 0 {
+			gone = gone[1:]
+		}
+		if c >= 0 {
+			entered = entered[1:]
+		}
+	}
+	now := owners(after)
+	for _, owner := range owners(before) {
+		if !slices.Contains(now, owner) {
+			f.left.owners = append(f.left.owners, []byte(owner))
+			f.left.types, f.left.ids = append(f.left.types, []byte(k.Type)), append(f.left.ids, []byte(k.ID))
+		}
+	}
+	for i, owner := range now {
+		f.live = append(f.live, []any{[]byte(owner), []byte(k.Type), []byte(k.ID), i == 0, elements(after.Terms)})
+	}
+}
+
+func (f *flush) logged(v *store.Version, seq int64) {
+	f.log.add(nil, v, seq)
+	for owner := range v.Terms.Values(store.Owner) {
+		f.logOfOwner.add(owner, v, seq)
+	}
+}
+
+func (f *flush) record(k recordKey, r *store.Record) {
+	if r == nil {
+		f.removed.kinds, f.removed.keys = append(f.removed.kinds, []byte(k.kind)), append(f.removed.keys, []byte(k.key))
+		return
+	}
+	f.put.kinds, f.put.keys = append(f.put.kinds, []byte(k.kind)), append(f.put.keys, []byte(k.key))
+	f.put.values = append(f.put.values, full(r.Value))
+	var expires *int64
+	if !r.Expires.IsZero() {
+		millis := r.Expires.UnixMilli()
+		expires = &millis
+	}
+	f.put.expires = append(f.put.expires, expires)
+}
+
+const (
+	selectVersions = `SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::boolean[], $6::bytea[], $7::bytea[])`
+
+	insertOutdated = `INSERT INTO history (type, id, version, time, deleted, terms, body)
+SELECT r.type, r.id, r.version, r.time, r.deleted, r.terms, r.body
+FROM unnest($1::bytea[], $2::bytea[]) AS k(type, id) JOIN resource r ON r.type = k.type AND r.id = k.id`
+
+	insertOld = `INSERT INTO history (type, id, version, time, deleted, terms, body) ` + selectVersions
+
+	insertResource = `INSERT INTO resource (type, id, version, time, deleted, terms, body) ` + selectVersions
+
+	updateResource = `UPDATE resource r SET version = n.version, time = n.time, deleted = n.deleted, terms = n.terms, body = n.body
+FROM (` + selectVersions + ` AS n(type, id, version, time, deleted, terms, body)) n WHERE r.type = n.type AND r.id = n.id`
+
+	deleteTerms = `DELETE FROM term t USING unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[]) AS g(type, name, value, id, rest)
+WHERE t.type = g.type AND t.name = g.name AND t.value = g.value AND t.id = g.id AND t.rest = g.rest`
+
+	insertTerms = `INSERT INTO term (type, name, value, id, rest)
+SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[])`
+
+	deleteLive = `DELETE FROM live l USING unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS g(owner, type, id)
+WHERE l.owner = g.owner AND l.type = g.type AND l.id = g.id`
+
+	insertLog = `INSERT INTO log (era, xid, seq, type, id, version, time, deleted)
+SELECT ` + currentEra + `, ` + newTransaction + `, n.* FROM unnest($1::integer[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::boolean[]) AS n`
+
+	insertLogOfOwner = `INSERT INTO log_of_owner (owner, era, xid, seq, type, id, version, time, deleted)
+SELECT n.owner, ` + currentEra + `, ` + newTransaction + `, n.seq, n.type, n.id, n.version, n.time, n.deleted
+FROM unnest($7::bytea[], $1::integer[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::boolean[]) AS n(owner, seq, type, id, version, time, deleted)`
+
+	putRecords = `INSERT INTO record (kind, key, value, expires)
+SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[])
+ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value, expires = excluded.expires`
+
+	deleteRecords = `DELETE FROM record r USING unnest($1::bytea[], $2::bytea[]) AS g(kind, key) WHERE r.kind = g.kind AND r.key = g.key`
+)
+
+func (f *flush) statements() (list []statement) {
+	do := func(rows int, sql string, args ...any) {
+		if rows > 0 {
+			list = append(list, statement{sql: sql, args: args})
+		}
+	}
+	var types, ids [][]byte
+	for _, k := range f.outdated {
+		types, ids = append(types, []byte(k.Type)), append(ids, []byte(k.ID))
+	}
+	do(len(ids), insertOutdated, types, ids)
+	do(len(f.old.ids), insertOld, f.old.args()...)
+	do(len(f.created.ids), insertResource, f.created.args()...)
+	do(len(f.updated.ids), updateResource, f.updated.args()...)
+	do(len(f.gone.ids), deleteTerms, f.gone.args()...)
+	do(len(f.entered.ids), insertTerms, f.entered.args()...)
+	do(len(f.left.ids), deleteLive, f.left.owners, f.left.types, f.left.ids)
+	list = append(list, putLive(f.live)...)
+	l := f.log
+	do(len(l.ids), insertLog, l.seqs, l.types, l.ids, l.versions, l.times, l.deleted)
+	l = f.logOfOwner
+	do(len(l.ids), insertLogOfOwner, l.seqs, l.types, l.ids, l.versions, l.times, l.deleted, l.owners)
+	do(len(f.put.keys), putRecords, f.put.kinds, f.put.keys, f.put.values, f.put.expires)
+	do(len(f.removed.keys), deleteRecords, f.removed.kinds, f.removed.keys)
+	return list
+}
+
+// putLive stores rows with lists in them, which cannot be passed as columns: so
+// many in a statement, to have few different ones.
+func putLive(rows [][]any) (list []statement) {
+	for _, size := range []int{50, 10, 1} {
+		for len(rows) >= size {
+			var args []any
+			for _, row := range rows[:size] {
+				args = append(args, row...)
+			}
+			list = append(list, statement{sql: liveSQL(size), args: args})
+			rows = rows[size:]
+		}
+	}
+	return list
+}
+
+func liveSQL(rows int) string {
+	var b strings.Builder
+	b.WriteString(`INSERT INTO live (owner, type, id, first, terms) VALUES `)
+	for i := range rows {
+		if i > 0 {
+			b.WriteString(`, `)
+		}
+		for j := range 5 {
+			b.WriteString([]string{`($`, `, $`, `, $`, `, $`, `, $`}[j] + strconv.Itoa(5*i+j+1))
+		}
+		b.WriteString(`)`)
+	}
+	return b.String() + ` ON CONFLICT (owner, type, id) DO UPDATE SET first = excluded.first, terms = excluded.terms`
+}

@@ -1,0 +1,140 @@
+package pgstore
+
+import (
+	"strconv"
+	"strings"
+
+	"mypatients/fhir/store"
+)
+
+// keyName names the column of the i-th sort.
+func keyName(i int) string { return "k" + strconv.Itoa(i) }
+
+// key is what a row a is sorted by: an element, which sorts as its value does, or
+// the id, or NULL.
+func (b *builder) key(a string, s store.Sort) string {
+	if s.Name == store.ID {
+		return a + `.id`
+	}
+	all := stretchOf(s.Name, "", "")
+	from, to := b.width(a, all.from), b.width(a, all.to)
+	at := from + ` + 1`
+	if s.Descending {
+		at = to
+	}
+	return `CASE WHEN ` + to + ` > ` + from + ` THEN ` + a + `.terms[` + at + `] END`
+}
+
+// keys are the columns of all sorts.
+func (q *query) keys(b *builder, a string) (text string) {
+	for i, s := range q.sorts {
+		text += `, ` + b.key(a, s) + ` AS ` + keyName(i)
+	}
+	return text
+}
+
+// order is the order asked for, by the columns of a page. NULLs come last.
+func (q *query) order(prefix string) string {
+	var words []string
+	for i, s := range q.sorts {
+		word := prefix + keyName(i)
+		if s.Descending {
+			word += ` DESC NULLS LAST`
+		}
+		words = append(words, word)
+	}
+	return strings.Join(append(words, prefix+`id`), `, `)
+}
+
+// behind limits rows a to those behind the place where the page begins.
+func (q *query) behind(b *builder, id, a string) string {
+	if q.after == nil {
+		return ``
+	}
+	text := id + ` > ` + b.bytes(q.after.ID)
+	for i := len(q.sorts) - 1; i >= 0; i-- {
+		s, value := q.sorts[i], q.after.Values[i]
+		if value == nil { // nothing comes behind but what has no value either
+			text = `(` + b.key(a, s) + ` IS NULL AND ` + text + `)`
+			continue
+		}
+		at := *value
+		if s.Name != store.ID {
+			at = string(element(s.Name, *value))
+		}
+		at = b.bytes(at)
+		word := ` > `
+		if s.Descending {
+			word = ` < `
+		}
+		key := b.key(a, s)
+		text = `(CASE WHEN (` + key + `) IS NULL THEN true WHEN (` + key + `) = ` + at + ` THEN ` + text + ` ELSE (` + key + `)` + word + at + ` END)`
+	}
+	return ` AND ` + text
+}
+
+// walkSort finds the page by walking the index of the first sort; last come the
+// resources that have no value for it.
+func (q *query) walkSort() ([]store.Hit, error) {
+	var list []store.Hit
+	if q.after == nil || q.after.Values[0] != nil {
+		var err error
+		if list, err = q.hits(q.withValue); err != nil || len(list) == q.limit {
+			return list, err
+		}
+	}
+	rest := *q
+	rest.limit -= len(list)
+	if rest.after != nil && rest.after.Values[0] != nil {
+		rest.after = nil // all that have none are behind it
+	}
+	more, err := rest.hits(rest.withoutValue)
+	return append(list, more...), err
+}
+
+// withValue gives the page of those that have a value for the first sort. A
+// resource with several is met several times, and counts where it is sorted.
+func (q *query) withValue(b *builder) (string, error) {
+	s := q.sorts[0]
+	name := b.bytes(s.Name)
+	where, err := b.condition(q.where, "l")
+	if err != nil {
+		return "", err
+	}
+	text := `SELECT t.id` + q.keys(b, "l") + ` FROM term t, ` + b.judged(q.typ, `t.id`, "l") +
+		` WHERE t.type = ` + b.bytes(q.typ) + ` AND t.name = ` + name
+	direction, word := ``, ` >= `
+	if s.Descending {
+		direction, word = ` DESC`, ` <= `
+	}
+	if q.after != nil {
+		text += ` AND t.value` + word + b.bytes(*q.after.Values[0])
+	}
+	text += ` AND (` + name + ` || '\x00'::bytea || t.value || '\x00'::bytea) = ` + b.key("l", s) + ` AND ` + where + q.behind(b, "t.id", "l") + ` ORDER BY t.value` + direction
+	for i, other := range q.sorts[1:] {
+		text += `, ` + keyName(i+1)
+		if other.Descending {
+			text += ` DESC NULLS LAST`
+		}
+	}
+	return text + `, t.id LIMIT ` + b.arg(q.limit), nil
+}
+
+// withoutValue gives the page of those that have none.
+func (q *query) withoutValue(b *builder) (string, error) {
+	where, err := b.condition(q.where, "l")
+	if err != nil {
+		return "", err
+	}
+	text := `SELECT l.id` + q.keys(b, "l") + ` FROM live l WHERE l.type = ` + b.bytes(q.typ) + ` AND l.first AND NOT ` +
+		b.any("l", stretchOf(q.sorts[0].Name, "", "")) + ` AND ` + where
+	text += q.behind(b, "l.id", "l") + ` ORDER BY `
+	for i, other := range q.sorts[1:] {
+		text += keyName(i + 1)
+		if other.Descending {
+			text += ` DESC NULLS LAST`
+		}
+		text += `, `
+	}
+	return text + `l.id LIMIT ` + b.arg(q.limit), nil
+}
