@@ -13,16 +13,17 @@ import (
 // A tuning says when which way pays. Efforts are in units of fetching and judging
 // one resource.
 type tuning struct {
-	owner     int // effort to judge the rows of one owner
-	little    int // effort not worth looking for something better
-	much      int // effort that is worth trying to join
-	countUpTo int // index entries counted to tell efforts
-	owners    int // from here on, walking in order and stopping early is better
-	joinUpTo  int // resources that a Ref or Back is replaced by
+	owner      int // effort to judge the rows of one owner
+	little     int // effort not worth looking for something better
+	much       int // effort that is worth trying to join
+	countFirst int // index entries counted first, and if that is not enough
+	countUpTo  int // index entries counted to tell efforts
+	owners     int // from here on, walking in order and stopping early is better
+	joinUpTo   int // resources that a Ref or Back is replaced by
 }
 
 func defaultTuning() tuning {
-	return tuning{owner: 10, little: 500, much: 500, countUpTo: 3000, owners: 1024, joinUpTo: 1000}
+	return tuning{owner: 10, little: 500, much: 500, countFirst: 200, countUpTo: 3000, owners: 1024, joinUpTo: 1000}
 }
 
 // A driver says where candidates come from. Whatever it is, each candidate is
@@ -127,9 +128,37 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, wa
 			drivers = append(drivers, driver{by: byIndex, pieces: pieces})
 		}
 	}
+	walk = len(q.sorts) > 0 && q.sorts[0].Name != store.Owner && q.sorts[0].Name != store.ID
+	if len(drivers) == 0 && !walk {
+		return driver{by: byType}, limit, false, nil
+	}
+	// All are counted a little before they are counted far.
+	for upTo := min(q.store.tune.countFirst, limit); ; upTo = limit {
+		counts, whole, err := q.count(drivers, upTo, walk)
+		if err != nil {
+			return driver{}, 0, false, err
+		}
+		n, best = upTo, driver{}
+		for i, d := range drivers {
+			if c := int(counts[i]); c < n || best.pieces == nil || c == n && len(d.pieces) < len(best.pieces) {
+				best, n = d, c
+			}
+		}
+		if n < upTo || upTo == limit || len(drivers) == 0 {
+			if len(drivers) == 0 {
+				n = limit
+			}
+			return best, n, walk && whole, nil
+		}
+	}
+}
+
+// count counts the entries of drivers, each up to limit, and tells whether all
+// values of the first sort stand whole in the index.
+func (q *query) count(drivers []driver, limit int, walk bool) (counts []int64, whole bool, err error) {
 	b := build("l", q.typ)
 	b.write(`SELECT `)
-	if walk = len(q.sorts) > 0 && q.sorts[0].Name != store.Owner && q.sorts[0].Name != store.ID; walk {
+	if walk {
 		b.write(`NOT EXISTS (SELECT 1 FROM term t WHERE t.type = `, b.bytes(q.typ), ` AND t.name = `, b.bytes(q.sorts[0].Name), ` AND t.rest <> ''::bytea OFFSET 0)`)
 	} else {
 		b.write(`false`)
@@ -142,28 +171,15 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, wa
 		b.write(countUpTo(b, q.typ, d.pieces, limit))
 	}
 	b.write(`]::bigint[]`)
-	if len(drivers) == 0 && !walk {
-		return driver{by: byType}, limit, false, nil
-	}
-	var counts []int64
 	err = q.ask(statement{b.String(), b.args, func(rows pgx.Rows) error {
 		for rows.Next() {
-			if err := rows.Scan(&walk, &counts); err != nil {
+			if err := rows.Scan(&whole, &counts); err != nil {
 				return errCorrupt
 			}
 		}
 		return nil
 	}})
-	if err != nil {
-		return driver{}, 0, false, err
-	}
-	n = limit
-	for i, d := range drivers {
-		if c := int(counts[i]); c < n || best.pieces == nil || c == n && len(d.pieces) < len(best.pieces) {
-			best, n = d, c
-		}
-	}
-	return best, n, walk, nil
+	return counts, whole, err
 }
 
 // countUpTo counts the entries of pieces, up to limit.

@@ -188,3 +188,13 @@ func major(path string) int {
 	n, _ := strconv.Atoi(parts[len(parts)-3])
 	return n
 }
+
+// Log gives what the server has logged.
+func (s *Server) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
