@@ -23,6 +23,12 @@ import (
 // without an index; here the whole way to the disk and back is taken. Their
 // format is told in ../search/testdata/cases/README.md.
 func TestSearchCases(t *testing.T) {
+	for name, on := range stores() {
+		t.Run(name, func(t *testing.T) { searchCases(t, on) })
+	}
+}
+
+func searchCases(t *testing.T, on engineOf) {
 	files, err := filepath.Glob("../search/testdata/cases/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases: %v", err)
@@ -33,7 +39,7 @@ func TestSearchCases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := newWorld(t)
+			w := newWorldOn(on, t)
 			w.now = time.Date(2024, 5, 6, 7, 8, 9, 123_000_000, time.UTC)
 			for _, part := range archive.Files {
 				switch part.Name {

@@ -1,16 +1,17 @@
 package engine_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"mypatients/fhir"
-	"mypatients/fhir/badgerstore"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
 	"mypatients/fhir/store"
@@ -26,7 +27,8 @@ type world struct {
 	*engine.Engine
 	t     testing.TB
 	dir   string
-	store *badgerstore.Store
+	on    engineOf
+	store store.Store
 
 	mu  sync.Mutex
 	now time.Time
@@ -34,14 +36,19 @@ type world struct {
 
 func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), now: time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)}
+	return newWorldOn(stores()[cmp.Or(os.Getenv("STORE"), "badger")], t, with...)
+}
+
+func newWorldOn(on engineOf, t testing.TB, with ...func(*engine.Config)) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), on: on, now: time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)}
 	w.open(with...)
 	return w
 }
 
 func (w *world) open(with ...func(*engine.Config)) {
 	w.t.Helper()
-	s, err := badgerstore.Open(badgerstore.Config{Dir: w.dir, Now: w.clock})
+	s, err := w.on(w)
 	if err != nil {
 		w.t.Fatal(err)
 	}
