@@ -51,8 +51,10 @@ type Brand struct {
 
 // Storage says where the data is.
 type Storage struct {
-	Engine string `yaml:"engine"` // "badger", the default
-	Path   string `yaml:"path"`   // badger: its folder, of one process only; required in production
+	Engine   string `yaml:"engine"`    // "badger", the default, or "postgres"
+	Path     string `yaml:"path"`      // badger: its folder, of one process only; required in production
+	DSN      Secret `yaml:"dsn"`       // postgres: URL or key=value words; required, and only there
+	PoolSize int    `yaml:"pool_size"` // postgres: connections of this process at most; default 16
 
 	// ReferentialIntegrity refuses writes whose references to this server lead to
 	// nothing the caller may read, and deletions of what is referred to; not on import.
@@ -176,6 +178,7 @@ func (c *Config) setDefaults() {
 	fill(&c.Brand.Name, "My patients")
 	fill(&c.TimeZone, "UTC")
 	fill(&c.Storage.Engine, "badger")
+	fill(&c.Storage.PoolSize, 16)
 	for i := range c.Issuers {
 		if len(c.Issuers[i].Scopes) == 0 {
 			c.Issuers[i].Scopes = []string{"openid", "profile", "email"}

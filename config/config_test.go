@@ -41,7 +41,7 @@ func TestSampleFilesAreGood(t *testing.T) {
 
 func TestProductionSampleShowsEveryKey(t *testing.T) {
 	text := string(config.ProductionYAML())
-	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path referential_integrity
+	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path dsn pool_size referential_integrity
 		issuers id issuer client_id client_secret scopes admins subject smtp host port tls username password from registration
 		open initial_access_token policy answer_by_days grant_months
 		invitation_months limits max_body_mb accent metrics log level format`) {
@@ -76,6 +76,7 @@ base_url: http://gateway.example.org/
 key: ${NO_SUCH}
 storage:
   engine: mongo
+  pool_size: -1
 issuers:
   - id: A b
     issuer: http://login.example.org
@@ -97,22 +98,45 @@ time_zone: Mars/Olympus
 		"bad.yaml:1: listn: there is no such key",
 		"bad.yaml:2: base_url: ",
 		"bad.yaml:3: key: the environment variable NO_SUCH is not set",
-		"bad.yaml:5: storage.engine: must be badger",
-		"bad.yaml:7: issuers[0].id: ",
-		"bad.yaml:8: issuers[0].issuer: must be https",
-		"bad.yaml:10: issuers[0].colour: there is no such key",
+		"bad.yaml:5: storage.engine: must be badger or postgres",
+		"bad.yaml:6: storage.pool_size: must be between",
+		"bad.yaml:8: issuers[0].id: ",
+		"bad.yaml:9: issuers[0].issuer: must be https",
+		"bad.yaml:11: issuers[0].colour: there is no such key",
 		"issuers[1].client_id: is required",
-		"bad.yaml:12: issuers[1].issuer: is the demo's issuer",
-		"bad.yaml:13: registration.open: ",
-		"bad.yaml:14: policy.invitation_months: must be between 1 and 6",
-		"bad.yaml:15: limits.max_body_mb: ",
-		"bad.yaml:16: time_zone: ",
-		"storage.path: is required",
+		"bad.yaml:13: issuers[1].issuer: is the demo's issuer",
+		"bad.yaml:14: registration.open: ",
+		"bad.yaml:15: policy.invitation_months: must be between 1 and 6",
+		"bad.yaml:16: limits.max_body_mb: ",
+		"bad.yaml:17: time_zone: ",
 		"mrn_system: is required",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("missing %q in\n%s", want, text)
 		}
+	}
+}
+
+func TestStorage(t *testing.T) {
+	for storage, want := range map[string]string{
+		"{path: /data}":                                             "",
+		"{engine: badger, path: /data}":                             "",
+		"{engine: postgres, dsn: 'host=db dbname=x'}":               "",
+		"{engine: postgres, dsn: 'host=db dbname=x', pool_size: 4}": "",
+		"{}":                 "storage.path: is required",
+		"{engine: postgres}": "storage.dsn: is required",
+		"{engine: postgres, dsn: 'host=db', path: /data}":  "storage.path: is for the engine badger",
+		"{path: /data, dsn: 'host=db'}":                    "storage.dsn: is for the engine postgres",
+		"{engine: postgres, dsn: 'host=db', pool_size: 1}": "storage.pool_size: must be between",
+	} {
+		_, err := config.Parse("s.yaml", []byte(strings.Replace(minimal, "{path: /data}", storage, 1)), none)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", storage, err, want)
+		}
+	}
+	c, err := config.Parse("s.yaml", []byte(strings.Replace(minimal, "{path: /data}", "{engine: postgres, dsn: 'password=hunter2'}", 1)), none)
+	if err != nil || strings.Contains(fmt.Sprintf("%+v", c), "hunter2") || c.Storage.PoolSize != 16 {
+		t.Errorf("got %+v, %v", c, err)
 	}
 }
 

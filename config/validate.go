@@ -91,9 +91,24 @@ func (c *Config) checkSite(k *check) {
 	if c.Key != "" {
 		k.must(c.KeyBytes() != nil, "key", "must be 32 bytes in hex or base64 (openssl rand -hex 32)")
 	}
-	k.must(c.Storage.Engine == "badger", "storage.engine", "must be badger")
+	c.checkStorage(k)
 	k.must(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "log.level", "must be debug, info, warn or error")
 	k.must(slices.Contains([]string{"json", "text"}, c.Log.Format), "log.format", "must be json or text")
+}
+
+func (c *Config) checkStorage(k *check) {
+	switch c.Storage.Engine {
+	case "badger":
+		k.must(c.Storage.DSN == "", "storage.dsn", "is for the engine postgres")
+		k.must(c.Demo || c.Storage.Path != "", "storage.path", "is required")
+	case "postgres":
+		k.must(c.Storage.DSN != "", "storage.dsn", "is required: postgres://user:password@host/database")
+		k.must(c.Storage.Path == "", "storage.path", "is for the engine badger")
+		k.must(!c.Demo, "storage.engine", "must be badger in the demo")
+	default:
+		k.add("storage.engine", "must be badger or postgres")
+	}
+	k.must(c.Storage.PoolSize >= 2 && c.Storage.PoolSize <= 1000, "storage.pool_size", "must be between 2 and 1000")
 }
 
 var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
@@ -164,7 +179,6 @@ func (c *Config) checkProduction(k *check) {
 		same := slices.IndexFunc(key, func(b byte) bool { return b != key[0] }) < 0
 		k.must(!same, "key", "must be random")
 	}
-	k.must(c.Storage.Path != "", "storage.path", "is required")
 	k.must(c.MRNSystem != "", "mrn_system", "is required")
 	k.must(len(c.Issuers) > 0, "issuers", "at least one is required, or nobody can sign in")
 	k.must(!c.Registration.Open, "registration.open", "is for the demo only: set initial_access_token instead")

@@ -13,7 +13,8 @@ import (
 	"mypatients/smart"
 )
 
-// clientCommand works on the data of a stopped gateway.
+// clientCommand works on the data of a gateway: a stopped one, if that has the data
+// to itself.
 func clientCommand(ctx context.Context, env environment, args []string) error {
 	verbs := map[string]func(context.Context, environment, *core, []string) error{
 		"add": addClient, "list": listClients, "remove": removeClient,

@@ -57,7 +57,7 @@ func demoCommand(ctx context.Context, env environment, args []string) error {
 		c.Storage.Path = demoFolder(c.Listen)
 	}
 	if *fresh {
-		if err := startOver(c.Storage.Path, env.now); err != nil {
+		if err := startOver(ctx, c.Storage.Path, env.now); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ const (
 
 // startOver empties a data folder of the demo, and no other. A gateway that runs
 // on it keeps it.
-func startOver(folder string, now func() time.Time) error {
+func startOver(ctx context.Context, folder string, now func() time.Time) error {
 	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -108,7 +108,7 @@ func startOver(folder string, now func() time.Time) error {
 			return failf("choose another folder with -data", "%s holds other things than the demo's data; it is left alone", folder)
 		}
 	}
-	s, err := openStore(config.Storage{Path: filepath.Join(folder, storeFolder)}, now, slog.New(slog.DiscardHandler))
+	s, err := openStore(ctx, config.Storage{Path: filepath.Join(folder, storeFolder)}, now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

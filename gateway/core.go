@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"mypatients/config"
 	"mypatients/consent"
-	"mypatients/fhir/badgerstore"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
 	"mypatients/fhir/store"
@@ -18,8 +16,8 @@ import (
 	"mypatients/smart/authserver"
 )
 
-// A core is the gateway without its HTTP side: what commands that work on a
-// stopped gateway's data need too.
+// A core is the gateway without its HTTP side: what commands that work on its
+// data need too.
 type core struct {
 	store  store.Store
 	rules  *consent.Rules
@@ -37,7 +35,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 			err = errors.Join(err, k.Close())
 		}
 	}()
-	if k.store, err = openStore(c.Storage, now, log); err != nil {
+	if k.store, err = openStore(ctx, c.Storage, now, log); err != nil {
 		return nil, err
 	}
 	canonical, err := bindBase(ctx, k.store, c)
@@ -88,21 +86,7 @@ func policy(c config.Policy) consent.Policy {
 	return p
 }
 
-func openStore(c config.Storage, now func() time.Time, log *slog.Logger) (store.Store, error) {
-	s, err := badgerstore.Open(badgerstore.Config{Dir: c.Path, Now: now, Logger: log})
-	if errors.Is(err, store.ErrInUse) {
-		return nil, &failure{
-			text: fmt.Sprintf("the data folder %s is in use by another process", c.Path), cause: err,
-			hint: "stop the gateway that runs on it, or choose another folder",
-		}
-	}
-	if err != nil {
-		return nil, &failure{text: fmt.Sprintf("cannot open the data folder %s: %v", c.Path, err), cause: err}
-	}
-	return s, nil
-}
-
-// bindBase holds a data folder to the base URL that it was made with: it is the
+// bindBase holds data to the base URL that it was made with: it is the
 // issuer of its accounts' tokens and part of what its resources say. The demo may
 // move to another port; what it defines keeps the addresses that it began with.
 func bindBase(ctx context.Context, s store.Store, c *config.Config) (bound string, err error) {
@@ -120,7 +104,7 @@ func bindBase(ctx context.Context, s store.Store, c *config.Config) (bound strin
 		return err
 	})
 	if err == nil && bound != base && !c.Demo {
-		return "", failf("use that address again, or another data folder", "the data folder was made for %s, not for %s", bound, base)
+		return "", failf("use that address again, or other data", "the data was made for %s, not for %s", bound, base)
 	}
 	return bound, err
 }
