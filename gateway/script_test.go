@@ -53,7 +53,8 @@ type stageKey struct{}
 // A stage is a running demo with the people that act on it.
 type stage struct {
 	t       testing.TB
-	program *Program
+	program *Program // the one that is reached
+	nodes   []node   // all that run, on the same data
 	clock   *handClock
 	zone    *time.Location
 	net     *http.Transport
@@ -61,6 +62,13 @@ type stage struct {
 	actor   *actor
 	read    map[int]bool // mails that the script has seen
 	close   func()
+}
+
+// A node is a gateway of a stage; give ends it.
+type node struct {
+	*Program
+	log  *lines
+	give func()
 }
 
 // handClock shows what it was set to.
@@ -84,46 +92,80 @@ func (c *handClock) set(now time.Time) {
 // newStage starts a demo on a data folder; it ends with the test, or with close.
 func newStage(t testing.TB, folder string) *stage {
 	t.Helper()
-	c, err := config.Parse("demo.yaml", config.DemoYAML(), os.LookupEnv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Listen, c.BaseURL, c.Storage.Path, c.Limits.MaxBodyMB = "127.0.0.1:0", scriptBase, folder, 1
-	s := &stage{t: t, zone: c.Zone(), clock: new(handClock), actors: map[string]*actor{}, read: map[int]bool{}}
+	s := emptyStage(t)
+	s.enter(func(c *config.Config, log *slog.Logger) (*Program, error) {
+		c.Storage.Path = folder
+		return startDemoOn(t.Context(), c, s.clock.Now, log)
+	})
+	return s
+}
+
+// emptyStage is a stage on which no gateway runs yet.
+func emptyStage(t testing.TB) *stage {
+	t.Helper()
+	s := &stage{t: t, clock: new(handClock), actors: map[string]*actor{}, read: map[int]bool{}}
+	s.zone = s.demoConfig().Zone()
 	begin, err := time.ParseInLocation(clockLayout, curtain, s.zone)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.clock.set(begin)
-	log := new(lines)
-	if s.program, err = startDemoOn(t.Context(), c, s.clock.Now, slog.New(slog.NewTextHandler(log, nil))); err != nil {
-		t.Fatal(err)
-	}
-	address := s.program.listener.Addr().String()
 	s.net = &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
+		return new(net.Dialer).DialContext(ctx, network, s.program.listener.Addr().String())
 	}}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- s.program.finish(ctx) }()
 	s.close = sync.OnceFunc(func() {
 		s.net.CloseIdleConnections()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the gateway ended with %v", err)
-		}
-		for _, name := range []string{"Rivera", "Mateo", "Thompson", "Ava ", "Nguyen"} {
-			if strings.Contains(log.String(), name) {
-				t.Errorf("the log names %s", name)
-			}
-		}
-		if t.Failed() && testing.Verbose() {
-			t.Log(log)
+		for _, n := range s.nodes {
+			n.give()
 		}
 	})
 	t.Cleanup(s.close)
 	s.cast("nobody")
 	return s
+}
+
+func (s *stage) demoConfig() *config.Config {
+	s.t.Helper()
+	c, err := config.Parse("demo.yaml", config.DemoYAML(), os.LookupEnv)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c.Listen, c.BaseURL, c.Limits.MaxBodyMB = "127.0.0.1:0", scriptBase, 1
+	return c
+}
+
+// enter starts one more gateway, which is reached from now on.
+func (s *stage) enter(start func(*config.Config, *slog.Logger) (*Program, error)) {
+	s.t.Helper()
+	log := new(lines)
+	p, err := start(s.demoConfig(), slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- p.finish(ctx) }()
+	s.nodes = append(s.nodes, node{p, log, sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.t.Errorf("the gateway ended with %v", err)
+		}
+		for _, name := range []string{"Rivera", "Mateo", "Thompson", "Ava ", "Nguyen"} {
+			if strings.Contains(log.String(), name) {
+				s.t.Errorf("the log names %s", name)
+			}
+		}
+		if s.t.Failed() && testing.Verbose() {
+			s.t.Log(log)
+		}
+	})})
+	s.reach(len(s.nodes) - 1)
+}
+
+// reach sends everybody's requests to a gateway.
+func (s *stage) reach(n int) {
+	s.net.CloseIdleConnections()
+	s.program = s.nodes[n].Program
 }
 
 // cast makes somebody the one who acts. Everyone has a browser of their own.
