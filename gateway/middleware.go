@@ -27,7 +27,7 @@ func newRouter(log *slog.Logger, m *metrics, https bool, proxies []string) (*gin
 	if err := r.SetTrustedProxies(proxies); err != nil {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
-	r.Use(identify, secure(https), record(log, m), recoverPanics(log))
+	r.Use(identify, secure(https), record(log, m), recoverPanics(log), comeBack)
 	r.NoRoute(func(c *gin.Context) { plain(c, http.StatusNotFound, "There is nothing at this address.") })
 	r.NoMethod(func(c *gin.Context) { plain(c, http.StatusMethodNotAllowed, "This is not supported here.") })
 	return r, nil
@@ -66,6 +66,21 @@ func secure(https bool) gin.HandlerFunc {
 			h["Strict-Transport-Security"] = transport
 		}
 	}
+}
+
+// comeBack says with every 503 when to try again, and that it is not to be kept.
+func comeBack(c *gin.Context) { c.Writer = &comingBack{c.Writer} }
+
+type comingBack struct{ gin.ResponseWriter }
+
+func (w *comingBack) WriteHeader(status int) {
+	if status == http.StatusServiceUnavailable {
+		if w.Header().Get("Retry-After") == "" {
+			w.Header().Set("Retry-After", "30")
+		}
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // Header values made once, as requests are many.

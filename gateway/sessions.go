@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"mypatients/fhir"
 	"mypatients/fhir/store"
 )
 
@@ -32,17 +33,25 @@ func (s *sessions) FindCtx(ctx context.Context, token string) (data []byte, foun
 		}
 		return nil
 	})
-	return data, found, err
+	return data, found, away(err)
+}
+
+// away gives the error of a store that cannot be reached its kind.
+func away(err error) error {
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrContention) {
+		return &fhir.Error{Kind: fhir.Unavailable, Cause: err}
+	}
+	return err
 }
 
 func (s *sessions) CommitCtx(ctx context.Context, token string, data []byte, expires time.Time) error {
-	return s.store.Update(ctx, func(w store.Writer) error {
+	return away(s.store.Update(ctx, func(w store.Writer) error {
 		return w.PutRecord(&store.Record{Kind: kindSession, Key: token, Value: data, Expires: expires})
-	})
+	}))
 }
 
 func (s *sessions) DeleteCtx(ctx context.Context, token string) error {
-	return s.store.Update(ctx, func(w store.Writer) error { return w.DeleteRecord(kindSession, token) })
+	return away(s.store.Update(ctx, func(w store.Writer) error { return w.DeleteRecord(kindSession, token) }))
 }
 
 func (s *sessions) Find(token string) ([]byte, bool, error) {

@@ -86,6 +86,8 @@ func (q *request) classify(err error) (int, []fhir.Issue) {
 			return http.StatusUnauthorized, []fhir.Issue{{Code: "login", Text: "The access token is not valid."}}
 		case "insufficient_scope":
 			return http.StatusForbidden, []fhir.Issue{{Code: "forbidden", Text: "The access token does not permit this."}}
+		case "temporarily_unavailable":
+			return http.StatusServiceUnavailable, []fhir.Issue{{Code: "transient", Text: "The database cannot be reached at the moment."}}
 		}
 	}
 	if errors.Is(err, context.Canceled) && q.Request.Context().Err() != nil {

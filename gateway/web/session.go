@@ -100,6 +100,9 @@ func (v *visit) loadSession() error {
 	}
 	ctx, err := v.site.sessions.Load(v.ctx, token)
 	if err != nil {
+		// The page that says so shows an empty session; the browser keeps its own.
+		v.lost = true
+		v.ctx, _ = v.site.sessions.Load(v.ctx, "") // cannot fail
 		return err
 	}
 	v.ctx = ctx

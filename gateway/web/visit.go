@@ -23,6 +23,7 @@ type visit struct {
 	params  gin.Params
 	id      string // request id
 	address string // of the caller
+	lost    bool   // the session could not be read
 	expired bool   // the browser came with a session that is over
 	who     *person
 	reply   reply
@@ -66,7 +67,7 @@ func (s *site) serve(n need, h handler) gin.HandlerFunc {
 		}
 		if err != nil {
 			v.fail(err)
-			if v.ctx.Err() == nil {
+			if v.ctx.Err() == nil && !v.lost {
 				_ = v.storeSession(c.Writer) // the error page stands on its own
 			}
 		}
