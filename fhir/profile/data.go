@@ -25,7 +25,7 @@ var usCore610 []byte
 var usCore700 []byte
 
 // theModel is made by the first who checks: a program that only reads should not
-// pay the 20 ms and 10 MB.
+// pay some 50 ms and 3 MB.
 var theModel = sync.OnceValues(func() (*model, error) { return loadModel(coreData) })
 
 // theProfiles are made by the first who asks for one.
