@@ -18,9 +18,9 @@ import (
 // nothing is read from the oldest transaction on that was still running when the
 // snapshot was taken: all that is below has ended.
 //
-// Transactions of other databases have numbers too, but never write here, so they
-// hold nothing up. One that has ended since the snapshot is nowhere to be seen any
-// more, and is taken for one of this database.
+// Transactions of other databases, and the server's own (autovacuum), have numbers
+// too, but never write here, so they hold nothing up. One that has ended since the
+// snapshot is nowhere to be seen any more, and is taken for one that does.
 //
 // A dump that is restored into another cluster meets smaller numbers than it
 // holds. Opening the store notices and begins a new era, which sorts first.
@@ -35,7 +35,8 @@ const newTransaction = `pg_current_xact_id()::text::bigint`
 const settled = `(SELECT coalesce(
 	(SELECT x.xid FROM pg_snapshot_xip(pg_current_snapshot()) AS x(xid)
 		WHERE NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.backend_xid = x.xid::xid
-			AND a.datid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+			AND (a.backend_type <> 'client backend'
+				OR a.datid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())))
 		ORDER BY x.xid LIMIT 1),
 	pg_snapshot_xmax(pg_current_snapshot()))::text::bigint)`
 

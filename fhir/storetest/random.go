@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +82,9 @@ func (m *model) sweep(before time.Time) (n int) {
 	return n
 }
 
+// long is longer than some indexes take whole.
+var long = strings.Repeat("al", 1500)
+
 // dice make random things out of few names, so that they meet.
 type dice struct{ *rand.Rand }
 
@@ -106,7 +110,7 @@ func (d dice) value(name string) string {
 	case store.ID:
 		return d.id()
 	}
-	return d.pick("", "a", "aa", "ab", "b", "ba", "\x01", "a\x01", "\xff", "c", "cd")
+	return d.pick("", "a", "aa", "ab", "b", "ba", "\x01", "a\x01", "\xff", "c", "cd", long, long+"a", long+"b")
 }
 
 func (d dice) version(k store.Key) *store.Version {
