@@ -19,7 +19,7 @@ import (
 //
 //	go test ./fhir -run - -bench Parse -count 6
 func BenchmarkParse(b *testing.B) {
-	lines, bytes := sample(b, 400)
+	lines, bytes := everyNth(b, 400)
 	google, err := jsonformat.NewUnmarshaller("UTC", fhirversion.R4)
 	if err != nil {
 		b.Fatal(err)
@@ -49,8 +49,8 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// sample gives every nth line of each file of the set, and their size together.
-func sample(b *testing.B, nth int) (lines [][]byte, size int) {
+// everyNth gives every nth line of each file of the set, and their size together.
+func everyNth(b *testing.B, nth int) (lines [][]byte, size int) {
 	files, err := filepath.Glob("../gateway/testdata/synthea/*.ndjson.gz")
 	if err != nil || len(files) == 0 {
 		b.Fatalf("no files: %v", err)
