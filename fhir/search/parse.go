@@ -50,6 +50,9 @@ type parser struct {
 	r            *Registry
 	opt          Options
 	q            *Query
+	types        []fhir.Type   // all that are searched, of which q is about one
+	left         map[pair]bool // not to be read
+	skipped      map[pair]bool // not read, since unknown
 	alternatives int // values so far
 	joined       int // joins so far
 }
@@ -59,6 +62,21 @@ type parser struct {
 // refusals of a query come together, as one [fhir.Error] of kind Invalid with an
 // issue for each parameter. _cursor is set aside for the caller, see [Query].
 func (r *Registry) Parse(t fhir.Type, values url.Values, opt Options) (*Query, error) {
+	ps, err := r.newParser(t, opt)
+	if err != nil {
+		return nil, err
+	}
+	issues, err := ps.all(values)
+	if err == nil {
+		err = refuse(issues)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ps.q, nil
+}
+
+func (r *Registry) newParser(t fhir.Type, opt Options) (*parser, error) {
 	if r.types[t] == nil {
 		return nil, fhir.Errorf(fhir.Invalid, "%q is no resource type of R4.", t)
 	}
@@ -68,10 +86,17 @@ func (r *Registry) Parse(t fhir.Type, values url.Values, opt Options) (*Query, e
 	if opt.DefaultCount <= 0 {
 		opt.DefaultCount = 50
 	}
-	ps := &parser{r: r, opt: opt, q: &Query{Type: t, Applied: url.Values{}, Count: min(opt.DefaultCount, opt.MaxCount)}}
-	var issues []fhir.Issue
+	q := &Query{Type: t, Applied: url.Values{}, Count: min(opt.DefaultCount, opt.MaxCount)}
+	return &parser{r: r, opt: opt, q: q, types: []fhir.Type{t}, skipped: map[pair]bool{}}, nil
+}
+
+// all reads every parameter and gives the refusals.
+func (ps *parser) all(values url.Values) (issues []fhir.Issue, err error) {
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		for _, value := range values[key] {
+			if ps.left[pair{key, value}] {
+				continue
+			}
 			applied, err := ps.parameter(key, value)
 			var p *problem
 			switch {
@@ -79,7 +104,8 @@ func (r *Registry) Parse(t fhir.Type, values url.Values, opt Options) (*Query, e
 				if applied {
 					ps.q.Applied.Add(key, value)
 				}
-			case errors.As(err, &p) && p.ignorable && opt.Lenient:
+			case errors.As(err, &p) && p.ignorable && ps.opt.Lenient:
+				ps.skipped[pair{key, value}] = true
 			case errors.As(err, &p):
 				issues = append(issues, fhir.Issue{Code: p.code, Text: p.text + ".", Expression: "http." + key})
 			default:
@@ -87,10 +113,15 @@ func (r *Registry) Parse(t fhir.Type, values url.Values, opt Options) (*Query, e
 			}
 		}
 	}
-	if len(issues) > 0 {
-		return nil, &fhir.Error{Kind: fhir.Invalid, Issues: issues[:min(len(issues), 20)]}
+	return issues, nil
+}
+
+// refuse makes one error of all refusals, of the first twenty at most.
+func refuse(issues []fhir.Issue) error {
+	if len(issues) == 0 {
+		return nil
 	}
-	return ps.q, nil
+	return &fhir.Error{Kind: fhir.Invalid, Issues: issues[:min(len(issues), 20)]}
 }
 
 // parameter reads one name=value pair; applied is false for what is not part of

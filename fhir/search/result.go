@@ -178,7 +178,7 @@ func (ps *parser) checkInclude(i Include) error {
 	if i.Target != "" && !i.Target.Valid() {
 		return badValue("%q is no resource type of R4", i.Target)
 	}
-	if !i.Reverse && !i.Iterate && i.Source != ps.q.Type {
+	if !i.Reverse && !i.Iterate && !slices.Contains(ps.types, i.Source) {
 		return badValue("%s is not what is searched for: its references need :iterate", i.Source)
 	}
 	if i.Param == "*" {
@@ -194,7 +194,7 @@ func (ps *parser) checkInclude(i Include) error {
 	if i.Target != "" && !slices.Contains(p.Targets, i.Target) {
 		return badValue("%s of %s never refers to a %s", i.Param, i.Source, i.Target)
 	}
-	if i.Reverse && !i.Iterate && !slices.Contains(p.Targets, ps.q.Type) {
+	if i.Reverse && !i.Iterate && !slices.ContainsFunc(ps.types, func(t fhir.Type) bool { return slices.Contains(p.Targets, t) }) {
 		return badValue("%s of %s never refers to a %s", i.Param, i.Source, ps.q.Type)
 	}
 	return nil
