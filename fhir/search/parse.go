@@ -53,8 +53,8 @@ type parser struct {
 	types        []fhir.Type   // all that are searched, of which q is about one
 	left         map[pair]bool // not to be read
 	skipped      map[pair]bool // not read, since unknown
-	alternatives int // values so far
-	joined       int // joins so far
+	alternatives int           // values so far
+	joined       int           // joins so far
 }
 
 // Parse reads the query of a search of one type; values is the decoded query
