@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"mypatients/fhir"
@@ -49,7 +48,7 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 	}
 	var page *fhir.Page
 	err = g.engine.View(ctx, func(tx *engine.Tx) error {
-		s, err := g.look(tx, c, t, smart.MaySearch, g.searchPatients(c, t, q, values))
+		s, err := g.look(tx, c, t, smart.MaySearch, g.searchPatients(c, t, q))
 		if err != nil {
 			return err
 		}
@@ -75,21 +74,11 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 // searchPatients limits the decisions that a search needs: to the launch patient
 // and to the patients that the query names. nil stands for all on whom the
 // caller may have a basis.
-func (g *Guard) searchPatients(c Caller, t fhir.Type, q *search.Query, values url.Values) []string {
-	if isDirectory(t) && (len(q.Includes()) > 0 || joins(values)) {
+func (g *Guard) searchPatients(c Caller, t fhir.Type, q *search.Query) []string {
+	if isDirectory(t) && q.Joins() {
 		return limitsTo(c, "Patient", smart.MaySearch)
 	}
 	return narrowest(limitsTo(c, t, smart.MaySearch), q.Owners())
-}
-
-// joins reports whether a query chains into other types.
-func joins(values url.Values) bool {
-	for name := range values {
-		if strings.Contains(name, ".") || strings.HasPrefix(name, "_has:") {
-			return true
-		}
-	}
-	return false
 }
 
 // sealNext binds a next link to the caller: the position is sealed together with

@@ -119,6 +119,13 @@ func (w *world) answer(query string, lenient bool) string {
 		w.t.Fatal(err)
 	}
 	q, err := w.Registry().Parse(fhir.Type(name), values, search.Options{Base: casesBase, Now: w.now, Lenient: lenient})
+	var page *fhir.Page
+	if err == nil {
+		err = w.View(w.t.Context(), func(tx *engine.Tx) error {
+			page, err = tx.Search(q, engine.Everything)
+			return err
+		})
+	}
 	var refused *fhir.Error
 	if errors.As(err, &refused) {
 		words := []string{"!"}
@@ -130,11 +137,6 @@ func (w *world) answer(query string, lenient bool) string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var page *fhir.Page
-	w.view(func(tx *engine.Tx) error {
-		page, err = tx.Search(q, engine.Everything)
-		return err
-	})
 	if q.Count == 0 {
 		return "#" + strconv.Itoa(*page.Total)
 	}

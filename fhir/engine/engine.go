@@ -33,8 +33,8 @@ func (s Sight) closed() Sight {
 	}
 }
 
-// Config is what an engine needs. All fields but OnWrite, Base and Integrity
-// are required.
+// Config is what an engine needs. Store, Registry and Now are
+// required.
 type Config struct {
 	Store    store.Store
 	Registry *search.Registry
@@ -53,6 +53,10 @@ type Config struct {
 	// shown. It must be a pure function. It may be nil.
 	Derive func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
 
+	// Packaged gives the ValueSets and CodeSystems that come with the program, as
+	// [search.Sources] tells. It may be nil.
+	Packaged func(t fhir.Type, canonical string) map[string]any
+
 	// Integrity refuses writes whose references to this server lead nowhere, and
 	// deletions of what is still referred to, as it is when the transaction ends.
 	// Loading does not heed it.
@@ -67,6 +71,7 @@ type Engine struct {
 	base     string
 	onWrite  func(tx *Tx, before, after *store.Version) error
 
+	packaged  func(t fhir.Type, canonical string) map[string]any
 	integrity bool
 	started   time.Time
 	derive    func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
@@ -86,7 +91,7 @@ func New(c Config) (*Engine, error) {
 		}
 	}
 	return &Engine{store: c.Store, registry: c.Registry, now: c.Now, base: c.Base,
-		onWrite: c.OnWrite, derive: c.Derive, integrity: c.Integrity, started: c.Now()}, nil
+		onWrite: c.OnWrite, derive: c.Derive, packaged: c.Packaged, integrity: c.Integrity, started: c.Now()}, nil
 }
 
 // Registry gives the search parameters that the engine indexes by.

@@ -235,7 +235,10 @@ func (l *Loader) find(tx *Tx, t fhir.Type, query string) (fhir.Key, error) {
 	if err != nil {
 		return fhir.Key{}, err
 	}
-	plan := q.Plan(Everything)
+	plan, err := tx.Plan(q, Everything)
+	if err != nil {
+		return fhir.Key{}, err
+	}
 	plan.Limit = 2
 	hits, err := tx.reader.Search(plan)
 	if err != nil {

@@ -19,7 +19,10 @@ import (
 // the last page, also when that is full.
 func (tx *Tx) Search(q *search.Query, sight Sight) (*fhir.Page, error) {
 	sight = sight.closed()
-	plan := q.Plan(sight)
+	plan, err := tx.Plan(q, sight)
+	if err != nil {
+		return nil, err
+	}
 	plan.After = q.Cursor
 	if q.Cursor != "" {
 		if _, err := store.ParsePosition(q.Cursor, len(plan.Sort)); err != nil {
@@ -30,7 +33,6 @@ func (tx *Tx) Search(q *search.Query, sight Sight) (*fhir.Page, error) {
 	var hits []store.Hit
 	if q.Count > 0 {
 		plan.Limit = q.Count + 1
-		var err error
 		if hits, err = tx.reader.Search(plan); err != nil {
 			return nil, err
 		}

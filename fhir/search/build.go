@@ -36,7 +36,7 @@ func newRegistry(defs []definition, compartment map[string][]string) (*Registry,
 			return nil, fmt.Errorf("search: parameter %s of %s: %w", d.name, d.base, err)
 		}
 		byURL[p.URL] = p
-		if p.Kind == "special" || p.each == nil { // near, _text, _content, _query
+		if p.each == nil { // _text, _content, _query
 			continue
 		}
 		if d.base == "Resource" || d.base == "DomainResource" {

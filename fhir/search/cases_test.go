@@ -76,7 +76,10 @@ func answer(t *testing.T, r *search.Registry, m *model, query string) string {
 	if err != nil {
 		return strings.TrimSpace("! " + strings.Join(refusal(t, err), " "))
 	}
-	plan := q.Plan(func(fhir.Type) store.Expr { return store.All() })
+	plan, err := q.PlanWith(everything, search.Sources{Find: m.find})
+	if err != nil {
+		return strings.TrimSpace("! " + strings.Join(refusal(t, err), " "))
+	}
 	hits, err := m.Search(plan)
 	if err != nil {
 		t.Fatal(err)

@@ -36,10 +36,11 @@ func (ps *parser) chain(t fhir.Type, p *Param, modifier, rest, value string, joi
 			return nil, err
 		}
 	}
-	return func(sight func(fhir.Type) store.Expr) store.Expr {
+	ps.q.joins = true
+	return func(pl *planning) store.Expr {
 		var any store.Or
 		for i, target := range targets {
-			any = append(any, store.Ref{Name: p.names.plain, Type: string(target), Where: store.And{inner[i](sight), sight(target)}})
+			any = append(any, store.Ref{Name: p.names.plain, Type: string(target), Where: store.And{inner[i](pl), pl.sight(target)}})
 		}
 		return anyOf(any)
 	}, nil
@@ -47,7 +48,7 @@ func (ps *parser) chain(t fhir.Type, p *Param, modifier, rest, value string, joi
 
 // having keeps the types that have the parameter that a chain goes on with.
 func (ps *parser) having(targets []fhir.Type, rest string) ([]fhir.Type, error) {
-	if strings.HasPrefix(rest, "_has:") {
+	if strings.HasPrefix(rest, "_has:") || rest == "_list" {
 		return targets, nil
 	}
 	name := rest
@@ -89,7 +90,8 @@ func (ps *parser) has(t fhir.Type, rest, value string, joins int) (condition, er
 	if err != nil {
 		return nil, err
 	}
-	return func(sight func(fhir.Type) store.Expr) store.Expr {
-		return store.Back{Type: string(source), Name: p.names.plain, Where: store.And{inner(sight), sight(source)}}
+	ps.q.joins = true
+	return func(pl *planning) store.Expr {
+		return store.Back{Type: string(source), Name: p.names.plain, Where: store.And{inner(pl), pl.sight(source)}}
 	}, nil
 }

@@ -89,6 +89,10 @@ func (x *indexer) item(p *Param, item any) {
 			}
 			x.add(names.coded, unit+number)
 		})
+	case Special:
+		if place, ok := placeTerm(item); ok {
+			x.add(names.plain, place)
+		}
 	case Composite:
 		compositeForms(p, &x.env, x.base, item, func(form string) { x.add(names.plain, form) })
 	}

@@ -76,6 +76,7 @@ func (m *model) put(tb testing.TB, r *search.Registry, key fhir.Key, tree map[st
 	}
 	k := store.Key{Type: string(key.Type), ID: key.ID}
 	m.versions[k] = &store.Version{Key: k, Version: 1, Time: stamp, Terms: store.NewTerms(append(terms, search.StampTerms(key, stamp)...))}
+	m.versions[k].Body, _ = json.Marshal(tree) // of what was JSON before
 }
 
 func (m *model) Resource(k store.Key) (*store.Version, error) {
@@ -104,6 +105,16 @@ func (m *model) Search(q store.Query) ([]store.Hit, error) {
 		hits = hits[:q.Limit]
 	}
 	return hits, nil
+}
+
+// find is the [search.Sources] of the model: everything may be seen.
+func (m *model) find(t fhir.Type, where store.Expr, limit int) ([]*store.Version, error) {
+	hits, err := m.Search(store.Query{Type: string(t), Where: where, Limit: limit})
+	var found []*store.Version
+	for _, h := range hits {
+		found = append(found, h.Version)
+	}
+	return found, err
 }
 
 // compare is the order of a query: what has no value comes last, ties go by id.

@@ -29,6 +29,11 @@ type problem struct {
 
 func (p *problem) Error() string { return p.text }
 
+// issue names the parameter.
+func (p *problem) issue(key string) fhir.Issue {
+	return fhir.Issue{Code: p.code, Text: p.text + ".", Expression: "http." + key}
+}
+
 // badValue refuses a value that makes no sense.
 func badValue(format string, args ...any) error {
 	return &problem{code: "value", text: fmt.Sprintf(format, args...)}
@@ -53,6 +58,7 @@ type parser struct {
 	types        []fhir.Type   // all that are searched, of which q is about one
 	left         map[pair]bool // not to be read
 	skipped      map[pair]bool // not read, since unknown
+	key          string        // the parameter that is being read
 	alternatives int           // values so far
 	joined       int           // joins so far
 }
@@ -86,7 +92,7 @@ func (r *Registry) newParser(t fhir.Type, opt Options) (*parser, error) {
 	if opt.DefaultCount <= 0 {
 		opt.DefaultCount = 50
 	}
-	q := &Query{Type: t, Applied: url.Values{}, Count: min(opt.DefaultCount, opt.MaxCount)}
+	q := &Query{registry: r, Type: t, Applied: url.Values{}, Count: min(opt.DefaultCount, opt.MaxCount)}
 	return &parser{r: r, opt: opt, q: q, types: []fhir.Type{t}, skipped: map[pair]bool{}}, nil
 }
 
@@ -107,7 +113,7 @@ func (ps *parser) all(values url.Values) (issues []fhir.Issue, err error) {
 			case errors.As(err, &p) && p.ignorable && ps.opt.Lenient:
 				ps.skipped[pair{key, value}] = true
 			case errors.As(err, &p):
-				issues = append(issues, fhir.Issue{Code: p.code, Text: p.text + ".", Expression: "http." + key})
+				issues = append(issues, p.issue(key))
 			default:
 				return nil, err
 			}
@@ -130,6 +136,7 @@ func (ps *parser) parameter(key, value string) (applied bool, err error) {
 	if strings.IndexByte(key, 0) >= 0 || strings.IndexByte(value, 0) >= 0 {
 		return false, badValue("a NUL character is not allowed")
 	}
+	ps.key = key
 	if read, ok := resultParameters[strings.SplitN(key, ":", 2)[0]]; ok {
 		return read(ps, key, value)
 	}
@@ -156,6 +163,9 @@ func (ps *parser) search(t fhir.Type, key, value string, joins int) (condition, 
 	if rest, ok := strings.CutPrefix(key, "_has:"); ok {
 		return ps.has(t, rest, value, joins)
 	}
+	if key == "_list" {
+		return ps.list(t, value)
+	}
 	head, rest, chained := strings.Cut(key, ".")
 	name, modifier, _ := strings.Cut(head, ":")
 	p, ok := ps.r.Param(t, name)
@@ -164,6 +174,9 @@ func (ps *parser) search(t fhir.Type, key, value string, joins int) (condition, 
 	}
 	if chained {
 		return ps.chain(t, p, modifier, rest, value, joins)
+	}
+	if looksUp(p, modifier) {
+		return ps.lookUp(t, p, modifier, value)
 	}
 	e, err := ps.leaf(t, p, modifier, value)
 	if err != nil {
@@ -178,7 +191,7 @@ func (ps *parser) search(t fhir.Type, key, value string, joins int) (condition, 
 // noParam says why a name is no parameter.
 func (ps *parser) noParam(t fhir.Type, name string) error {
 	switch name {
-	case "_text", "_content", "_filter", "_list", "_query", "_type", "_has", "_contained", "_containedType", "_score", "near":
+	case "_text", "_content", "_filter", "_list", "_query", "_type", "_has", "_contained", "_containedType", "_score":
 		return unknown("the parameter %s is not supported", name)
 	}
 	return unknown("%s has no search parameter %q", t, name)
@@ -343,6 +356,8 @@ func (ps *parser) valueQuery(t fhir.Type, p *Param, modifier, value string) (sto
 		return quantityQuery(p.names, value)
 	case Composite:
 		return ps.compositeQuery(t, p, value)
+	case Special:
+		return nearQuery(p.names.plain, value)
 	}
 	return nil, unsupported("parameters of type %s are not supported", p.Kind)
 }

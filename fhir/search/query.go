@@ -27,36 +27,52 @@ type Query struct {
 	Cursor   string     // _cursor as it came: where the caller's page begins
 	Applied  url.Values // exactly what was applied, for the self link, without _cursor
 
+	registry *Registry
 	where    []condition
 	sort     []store.Sort
 	owners   []string
 	limited  bool
 	includes []Include
-}
-
-// A condition is a part of a query, awaiting what may be seen of the types
-// that it joins.
-type condition func(sight func(fhir.Type) store.Expr) store.Expr
-
-// fixed is a condition that joins no other type.
-func fixed(e store.Expr) condition {
-	return func(func(fhir.Type) store.Expr) store.Expr { return e }
+	joins    bool
 }
 
 // Plan makes the query for the store: what was asked for, of what may be seen.
 // sight is asked for the searched type and for every type that a chain or _has
 // joins. Limit is Count, After is left for the caller to set.
+//
+// Conditions that need a look into other resources (_list, :in, :above …) hold for
+// nothing: those who may look use [Query.PlanWith].
 func (q *Query) Plan(sight func(fhir.Type) store.Expr) store.Query {
+	return q.plan(&planning{registry: q.registry, sight: sight})
+}
+
+// PlanWith is [Query.Plan] for those who can look things up. Its error is that of
+// a look-up, or a [fhir.Error] of kind Invalid that names the parameters for which
+// something is missing.
+func (q *Query) PlanWith(sight func(fhir.Type) store.Expr, sources Sources) (store.Query, error) {
+	p := &planning{registry: q.registry, sight: sight, sources: sources}
+	plan := q.plan(p)
+	if p.err == nil {
+		p.err = refuse(p.issues)
+	}
+	return plan, p.err
+}
+
+func (q *Query) plan(p *planning) store.Query {
 	where := store.And{}
 	if q.limited {
 		where = append(where, equalAny(store.Owner, q.owners))
 	}
 	for _, c := range q.where {
-		where = append(where, c(sight))
+		where = append(where, c(p))
 	}
-	where = append(where, sight(q.Type))
+	where = append(where, p.sight(q.Type))
 	return store.Query{Type: string(q.Type), Where: where, Sort: q.sort, Limit: q.Count}
 }
+
+// Joins reports whether the answer depends on resources other than those that are
+// searched for: by chains, _has, includes, lists, value sets or hierarchies.
+func (q *Query) Joins() bool { return q.joins || len(q.includes) > 0 }
 
 // Owners lists the patients ("Patient/1") whose records the query is limited to
 // by its own conditions: patient=1, subject=Patient/1, Patient?_id=1. It is nil

@@ -23,6 +23,7 @@ const (
 	Composite Kind = "composite"
 	Quantity  Kind = "quantity"
 	URI       Kind = "uri"
+	Special   Kind = "special" // near
 )
 
 // A Param is a search parameter of one resource type.

@@ -43,8 +43,8 @@ func TestRegistryOfR4(t *testing.T) {
 		}
 	}
 	// 1,375 in the registry, less _text, _content, _query and near.
-	if len(urls) != 1371 {
-		t.Errorf("got %d parameters, want 1371", len(urls))
+	if len(urls) != 1372 {
+		t.Errorf("got %d parameters, want 1372", len(urls))
 	}
 	if r.Params("Foo") != nil {
 		t.Error("parameters of an unknown type")

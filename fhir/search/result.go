@@ -121,7 +121,7 @@ func (ps *parser) sortBy(key, value string) (bool, error) {
 		if len(p.unionOf) == 1 {
 			p = p.unionOf[0]
 		}
-		if p.unionOf != nil || p.Kind == Composite {
+		if p.unionOf != nil || p.Kind == Composite || p.Kind == Special {
 			return false, unsupported("results cannot be sorted by %s", name)
 		}
 		if byID || slices.ContainsFunc(sorts, func(s store.Sort) bool { return s.Name == p.Name }) {
