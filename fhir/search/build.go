@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"mypatients/fhir"
 )
@@ -28,7 +29,7 @@ func readChoices(tsv string) *choices {
 func newRegistry(defs []definition, compartment map[string][]string) (*Registry, error) {
 	known := readChoices(choicesTSV)
 	byURL := map[string]*Param{}
-	r := &Registry{types: map[fhir.Type]*typeParams{}, byURL: byURL, choices: known}
+	r := &Registry{types: map[fhir.Type]*typeParams{}, byURL: byURL, choices: known, zone: time.UTC}
 	byType := map[fhir.Type][]*Param{}
 	for _, d := range defs {
 		p, err := newParam(d, known)

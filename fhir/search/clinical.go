@@ -61,7 +61,7 @@ func (tp *typeParams) clinicalTime(e *env) (interval, bool) {
 // datesOf gives the interval from the first to the last of some elements.
 func datesOf(n node, e *env) (all interval) {
 	n.each(e, e.root, func(item any) bool {
-		if i, ok := dateItem(item); ok {
+		if i, ok := dateItem(item, e.zone); ok {
 			all = all.join(i)
 		}
 		return true

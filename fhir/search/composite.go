@@ -15,7 +15,7 @@ func compositeForms(p *Param, e *env, base string, item any, yield func(string))
 	for i, c := range p.components {
 		var joined []string
 		c.each.each(e, item, func(part any) bool {
-			for _, form := range partForms(c.param.Kind, base, part) {
+			for _, form := range partForms(c.param.Kind, e, base, part) {
 				if i > 0 {
 					form = "\x01" + form
 				}
@@ -35,7 +35,7 @@ func compositeForms(p *Param, e *env, base string, item any, yield func(string))
 }
 
 // partForms gives the forms of a component.
-func partForms(kind Kind, base string, part any) (forms []string) {
+func partForms(kind Kind, e *env, base string, part any) (forms []string) {
 	add := func(form string) {
 		if form != "" && !slices.Contains(forms, form) {
 			forms = append(forms, form)
@@ -56,7 +56,7 @@ func partForms(kind Kind, base string, part any) (forms []string) {
 			add(encodeDecimal(string(n)))
 		}
 	case Date:
-		if i, ok := dateItem(part); ok {
+		if i, ok := dateItem(part, e.zone); ok {
 			add(i.String())
 		}
 	case String:

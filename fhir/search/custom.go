@@ -24,13 +24,14 @@ type Definition struct {
 // indexed again to be found by them. The error tells what is wrong with a
 // definition; then there is no new registry.
 func (r *Registry) With(defs ...Definition) (*Registry, error) {
-	added := &Registry{types: maps.Clone(r.types), byURL: maps.Clone(r.byURL), choices: r.choices}
+	added := *r
+	added.types, added.byURL = maps.Clone(r.types), maps.Clone(r.byURL)
 	for _, d := range defs {
 		if err := added.add(d); err != nil {
 			return nil, fmt.Errorf("search: parameter %q: %w", d.Name, err)
 		}
 	}
-	return added, nil
+	return &added, nil
 }
 
 func (r *Registry) add(d Definition) error {

@@ -72,42 +72,43 @@ func (i interval) join(j interval) interval {
 
 // dateItem reads an element as an interval: a date, dateTime or instant lasts as
 // long as its last digit says, a Period from its start to its end, open where one
-// is missing, a Timing from its first to its last known time.
-func dateItem(item any) (interval, bool) {
+// is missing, a Timing from its first to its last known time. zone is that of what
+// has none.
+func dateItem(item any, zone *time.Location) (interval, bool) {
 	switch v := item.(type) {
 	case string:
-		start, end, ok := parseDate(v)
+		start, end, ok := parseDate(v, zone)
 		return interval{encodeMicros(start), encodeMicros(end)}, ok
 	case map[string]any:
 		if v["event"] != nil || v["repeat"] != nil {
-			return timing(v)
+			return timing(v, zone)
 		}
-		return period(v)
+		return period(v, zone)
 	}
 	return interval{}, false
 }
 
-func period(m map[string]any) (interval, bool) {
+func period(m map[string]any, zone *time.Location) (interval, bool) {
 	i := interval{earliest, latest}
 	found := false
 	if s, ok := m["start"].(string); ok {
-		if start, _, ok := parseDate(s); ok {
+		if start, _, ok := parseDate(s, zone); ok {
 			i.start, found = encodeMicros(start), true
 		}
 	}
 	if s, ok := m["end"].(string); ok {
-		if _, end, ok := parseDate(s); ok {
+		if _, end, ok := parseDate(s, zone); ok {
 			i.end, found = encodeMicros(end), true
 		}
 	}
 	return i, found
 }
 
-func timing(m map[string]any) (interval, bool) {
+func timing(m map[string]any, zone *time.Location) (interval, bool) {
 	var all interval
 	spread(m["event"], func(event any) bool {
 		if s, ok := event.(string); ok {
-			if start, end, ok := parseDate(s); ok {
+			if start, end, ok := parseDate(s, zone); ok {
 				all = all.join(interval{encodeMicros(start), encodeMicros(end)})
 			}
 		}
@@ -115,7 +116,7 @@ func timing(m map[string]any) (interval, bool) {
 	})
 	if repeat, ok := m["repeat"].(map[string]any); ok {
 		if bounds, ok := repeat["boundsPeriod"].(map[string]any); ok {
-			if i, ok := period(bounds); ok {
+			if i, ok := period(bounds, zone); ok {
 				all = all.join(i)
 			}
 		}
@@ -125,9 +126,9 @@ func timing(m map[string]any) (interval, bool) {
 
 // parseDate reads a date, dateTime or instant of any precision
 // (https://hl7.org/fhir/R4/datatypes.html#dateTime) as the microseconds at which
-// it starts and ends, the end excluded. Without a zone it is UTC. Minutes may
-// stand without seconds, as in a query.
-func parseDate(s string) (start, end int64, ok bool) {
+// it starts and ends, the end excluded; zone is taken where it names none. Minutes
+// may stand without seconds, as in a query.
+func parseDate(s string, zone *time.Location) (start, end int64, ok bool) {
 	p := dateParser{rest: s}
 	year := p.number(4)
 	month, day, precision := 1, 1, 1
@@ -140,13 +141,13 @@ func parseDate(s string) (start, end int64, ok bool) {
 	if p.bad || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
 		return 0, 0, false
 	}
-	date := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
 	if precision == 3 && p.eat('T') {
-		return p.clock(date)
+		return p.clock(time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC), zone)
 	}
 	if p.rest != "" {
 		return 0, 0, false
 	}
+	date := time.Date(year, time.Month(month), day, 0, 0, 0, 0, zone)
 	next := [...]time.Time{1: date.AddDate(1, 0, 0), 2: date.AddDate(0, 1, 0), 3: date.AddDate(0, 0, 1)}[precision]
 	return micros(date), micros(next), true
 }
@@ -187,7 +188,7 @@ func (p *dateParser) eat(c byte) bool {
 }
 
 // clock reads hh:mm[:ss[.fraction]][zone] behind a date.
-func (p *dateParser) clock(date time.Time) (start, end int64, ok bool) {
+func (p *dateParser) clock(date time.Time, zone *time.Location) (start, end int64, ok bool) {
 	hour := p.number(2)
 	if !p.eat(':') {
 		return 0, 0, false
@@ -199,11 +200,14 @@ func (p *dateParser) clock(date time.Time) (start, end int64, ok bool) {
 			fraction, unit = p.fraction()
 		}
 	}
-	offset := p.zone()
+	offset, zoned := p.zone()
 	if p.bad || p.rest != "" || hour > 23 || minute > 59 || second > 60 {
 		return 0, 0, false
 	}
 	start = micros(date) + int64(hour*3600+minute*60+second-offset)*1_000_000 + fraction
+	if !zoned && zone != time.UTC {
+		start = micros(time.Date(date.Year(), date.Month(), date.Day(), hour, minute, second, 0, zone)) + fraction
+	}
 	return start, start + unit, true
 }
 
@@ -223,11 +227,15 @@ func (p *dateParser) fraction() (value, unit int64) {
 	return value, unit
 }
 
-// zone reads Z or an offset, in seconds; nothing is UTC. A blank counts as a plus
-// sign: that is what becomes of one that was not escaped in a URL.
-func (p *dateParser) zone() int {
-	if p.rest == "" || p.eat('Z') {
-		return 0
+// zone reads Z or an offset, in seconds; found is false when nothing is left. A
+// blank counts as a plus sign: that is what becomes of one that was not escaped in
+// a URL.
+func (p *dateParser) zone() (seconds int, found bool) {
+	if p.rest == "" {
+		return 0, false
+	}
+	if p.eat('Z') {
+		return 0, true
 	}
 	sign := 1
 	switch {
@@ -236,7 +244,7 @@ func (p *dateParser) zone() int {
 	case p.eat('+') || p.eat(' '):
 	default:
 		p.bad = true
-		return 0
+		return 0, true
 	}
 	hours := p.number(2)
 	if !p.eat(':') {
@@ -244,14 +252,14 @@ func (p *dateParser) zone() int {
 	}
 	minutes := p.number(2)
 	p.bad = p.bad || hours > 14 || minutes > 59
-	return sign * (hours*3600 + minutes*60)
+	return sign * (hours*3600 + minutes*60), true
 }
 
 // dateQuery is the condition of a date parameter, by prefix
 // (https://hl7.org/fhir/R4/search.html#prefix).
-func dateQuery(name, value string, now time.Time) (store.Expr, error) {
+func dateQuery(name, value string, zone *time.Location, now time.Time) (store.Expr, error) {
 	prefix, text := cutPrefix(value)
-	from, to, ok := parseDate(text)
+	from, to, ok := parseDate(text, zone)
 	if !ok {
 		return nil, badValue("%q is not a date", value)
 	}

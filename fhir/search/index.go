@@ -24,7 +24,7 @@ func (r *Registry) Index(t fhir.Type, tree map[string]any, base string) ([]store
 	if tp == nil {
 		return nil, fmt.Errorf("search: %q is no type of R4", t)
 	}
-	x := indexer{env: env{root: tree}, base: base, terms: make([]store.Term, 0, 32)}
+	x := indexer{env: env{root: tree, zone: r.zone}, base: base, terms: make([]store.Term, 0, 32)}
 	x.visit = func(item any) bool { x.item(x.param, item); return true }
 	for _, p := range tp.indexed {
 		x.param = p
@@ -72,7 +72,7 @@ func (x *indexer) item(p *Param, item any) {
 	case String:
 		texts(item, func(s string) { x.add(names.plain, stringTerm(s)) })
 	case Date:
-		if i, ok := dateItem(item); ok {
+		if i, ok := dateItem(item, x.env.zone); ok {
 			x.add(names.plain, i.String())
 		}
 	case URI:

@@ -349,7 +349,7 @@ func (ps *parser) valueQuery(t fhir.Type, p *Param, modifier, value string) (sto
 	}
 	switch p.Kind {
 	case Date:
-		return dateQuery(p.names.plain, unescape(value), ps.opt.Now)
+		return dateQuery(p.names.plain, unescape(value), ps.r.zone, ps.opt.Now)
 	case Number:
 		return numberQuery(p.names.plain, unescape(value))
 	case Quantity:

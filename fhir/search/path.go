@@ -3,6 +3,7 @@ package search
 import (
 	"encoding/json"
 	"strings"
+	"time"
 )
 
 // A node is a compiled FHIRPath expression, of the part of FHIRPath that search
@@ -16,6 +17,7 @@ type node interface {
 // env is what an expression may look at besides its input.
 type env struct {
 	root map[string]any // the resource: %resource, and where contained resources are
+	zone *time.Location // of dates that name none
 }
 
 // resolved is the result of resolve(): what is known of the target without

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"mypatients/fhir"
 )
@@ -62,6 +63,7 @@ type Registry struct {
 	types   map[fhir.Type]*typeParams
 	byURL   map[string]*Param
 	choices *choices
+	zone    *time.Location // of dates that name none
 }
 
 // typeParams are the parameters of one type.
@@ -98,6 +100,15 @@ func R4() (*Registry, error) {
 		compartment[row[0]] = strings.Split(row[1], ",")
 	}
 	return newRegistry(defs, compartment)
+}
+
+// In gives a registry that takes dates and times without a zone, in resources and
+// queries, to be of the zone given; that of R4 takes them as UTC. What was indexed
+// before must be indexed again.
+func (r *Registry) In(zone *time.Location) *Registry {
+	moved := *r
+	moved.zone = zone
+	return &moved
 }
 
 // Params lists the parameters of a type that can be searched by, in order of
