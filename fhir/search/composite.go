@@ -50,7 +50,7 @@ func partForms(kind Kind, e *env, base string, part any) (forms []string) {
 			}
 		})
 	case Quantity:
-		quantityForms(part, func(number, unit string) { add(unit + number) })
+		e.units.quantityForms(part, func(number, unit string) { add(unit + number) })
 	case Number:
 		if n, ok := part.(json.Number); ok {
 			add(encodeDecimal(string(n)))
@@ -150,13 +150,14 @@ func (ps *parser) lastQuery(p *Param, head, value string) (store.Expr, error) {
 	name := p.names.plain
 	switch last.Kind {
 	case Quantity:
-		q, err := readQuantity(value)
+		q, err := ps.r.units.readQuantity(value)
 		if err != nil {
 			return nil, err
 		}
 		return q.behind(name, head), nil
 	case Number:
-		ranges, err := numberRanges(cutPrefix(value))
+		prefix, text := cutPrefix(value)
+		ranges, err := numberRanges(prefix, text, unity)
 		if err != nil {
 			return nil, err
 		}

@@ -24,7 +24,7 @@ func (r *Registry) Index(t fhir.Type, tree map[string]any, base string) ([]store
 	if tp == nil {
 		return nil, fmt.Errorf("search: %q is no type of R4", t)
 	}
-	x := indexer{env: env{root: tree, zone: r.zone}, base: base, terms: make([]store.Term, 0, 32)}
+	x := indexer{env: env{root: tree, zone: r.zone, units: r.units}, base: base, terms: make([]store.Term, 0, 32)}
 	x.visit = func(item any) bool { x.item(x.param, item); return true }
 	for _, p := range tp.indexed {
 		x.param = p
@@ -82,7 +82,7 @@ func (x *indexer) item(p *Param, item any) {
 	case Number:
 		x.number(names.plain, item)
 	case Quantity:
-		quantityForms(item, func(number, unit string) {
+		x.env.units.quantityForms(item, func(number, unit string) {
 			if unit == "" {
 				x.add(names.plain, number)
 				return
@@ -113,7 +113,7 @@ func (x *indexer) number(name string, item any) {
 		x.add(name, encodeDecimal(string(n)))
 		return
 	}
-	quantityForms(item, func(number, unit string) {
+	x.env.units.quantityForms(item, func(number, unit string) {
 		if unit == "" {
 			x.add(name, number)
 		}

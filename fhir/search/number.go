@@ -17,6 +17,8 @@ type decimal struct {
 	exponent int
 }
 
+var unity = decimal{digits: "1"}
+
 // parseDecimal reads a decimal as JSON and FHIR write them.
 func parseDecimal(s string) (decimal, bool) {
 	var d decimal
@@ -156,13 +158,15 @@ func next(encoded string) string { return encoded + "!" }
 // numberRanges gives the encoded numbers that a value with a prefix asks for.
 // Without a prefix, and with ne, the value stands for all that round to it; with
 // the others it is exact (https://hl7.org/fhir/R4/search.html#number).
-func numberRanges(prefix, text string) ([]numberRange, error) {
+// factor turns the value, and what it stands for, into those of another unit.
+func numberRanges(prefix, text string, factor decimal) ([]numberRange, error) {
 	d, ok := parseDecimal(text)
 	if !ok {
 		return nil, badValue("%q is not a number", text)
 	}
-	exact := d.encode()
+	exact := d.times(factor).encode()
 	low, high := d.around(prefix == "ap")
+	low, high = low.times(factor), high.times(factor)
 	switch prefix {
 	case "eq":
 		return []numberRange{{low.encode(), high.encode()}}, nil
@@ -193,7 +197,8 @@ func inRanges(name, head string, ranges []numberRange) store.Expr {
 
 // numberQuery is the condition of a number parameter.
 func numberQuery(name, value string) (store.Expr, error) {
-	ranges, err := numberRanges(cutPrefix(value))
+	prefix, text := cutPrefix(value)
+	ranges, err := numberRanges(prefix, text, unity)
 	if err != nil {
 		return nil, err
 	}

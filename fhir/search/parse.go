@@ -353,7 +353,7 @@ func (ps *parser) valueQuery(t fhir.Type, p *Param, modifier, value string) (sto
 	case Number:
 		return numberQuery(p.names.plain, unescape(value))
 	case Quantity:
-		return quantityQuery(p.names, value)
+		return ps.r.units.quantityQuery(p.names, value)
 	case Composite:
 		return ps.compositeQuery(t, p, value)
 	case Special:

@@ -16,8 +16,9 @@ type node interface {
 
 // env is what an expression may look at besides its input.
 type env struct {
-	root map[string]any // the resource: %resource, and where contained resources are
-	zone *time.Location // of dates that name none
+	root  map[string]any // the resource: %resource, and where contained resources are
+	units units
+	zone  *time.Location // of dates that name none
 }
 
 // resolved is the result of resolve(): what is known of the target without

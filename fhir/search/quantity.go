@@ -14,9 +14,9 @@ const currencies = "urn:iso:std:iso:4217"
 
 // quantityForms gives the forms of a Quantity, a Money, or of the ends of a Range
 // or of SampledData: the bare number, and the number behind its unit.
-func quantityForms(item any, yield func(number, unit string)) {
+func (us units) quantityForms(item any, yield func(number, unit string)) {
 	if n, ok := item.(json.Number); ok {
-		numberForm(n, nil, yield)
+		us.numberForm(n, nil, yield)
 		return
 	}
 	m, ok := item.(map[string]any)
@@ -24,31 +24,32 @@ func quantityForms(item any, yield func(number, unit string)) {
 		return
 	}
 	if n, ok := m["value"].(json.Number); ok {
-		numberForm(n, m, yield)
+		us.numberForm(n, m, yield)
 		return
 	}
 	for _, end := range []string{"low", "high"} {
 		if q, ok := m[end].(map[string]any); ok {
 			if n, ok := q["value"].(json.Number); ok {
-				numberForm(n, q, yield)
+				us.numberForm(n, q, yield)
 			}
 		}
 	}
 	if origin, ok := m["origin"].(map[string]any); ok {
 		for _, end := range []string{"lowerLimit", "upperLimit"} {
 			if n, ok := m[end].(json.Number); ok {
-				numberForm(n, origin, yield)
+				us.numberForm(n, origin, yield)
 			}
 		}
 	}
 }
 
 // numberForm gives the forms of one number with the unit of a quantity.
-func numberForm(n json.Number, quantity map[string]any, yield func(number, unit string)) {
-	number := encodeDecimal(string(n))
-	if number == "" {
+func (us units) numberForm(n json.Number, quantity map[string]any, yield func(number, unit string)) {
+	value, ok := parseDecimal(string(n))
+	if !ok {
 		return
 	}
+	number := value.encode()
 	yield(number, "")
 	system, _ := quantity["system"].(string)
 	code, _ := quantity["code"].(string)
@@ -58,7 +59,11 @@ func numberForm(n json.Number, quantity map[string]any, yield func(number, unit 
 	}
 	switch {
 	case code != "" && system == ucum:
-		yield(number, unitHead('u', "", code))
+		if measure, factor, ok := us.find(code); ok {
+			yield(value.times(factor).encode(), unitHead('c', "", measure))
+		} else {
+			yield(number, unitHead('u', "", code))
+		}
 	case code != "":
 		yield(number, unitHead('o', "", code))
 		if system != "" {
@@ -70,8 +75,9 @@ func numberForm(n json.Number, quantity map[string]any, yield func(number, unit 
 	}
 }
 
-// unitHead writes the unit before a number: u a UCUM code, o any other code or the
-// unit as people read it, s a code with its system.
+// unitHead writes the unit before a number: c the measure of a UCUM unit, u any
+// other UCUM code, o a code of no UCUM unit or the unit as people read it, s a code
+// with its system.
 func unitHead(kind byte, system, code string) string {
 	if kind == 's' {
 		code = clean(system) + "|" + clean(code)
@@ -81,47 +87,55 @@ func unitHead(kind byte, system, code string) string {
 	return string(kind) + bound(code) + "\x01"
 }
 
-// A quantityValue is what a query asks for: ranges of numbers behind any of some
-// units.
-type quantityValue struct {
-	heads  []string // empty: whatever the unit
+// A quantityValue is what a query asks for: numbers, behind any of some units.
+type quantityValue []unitRanges
+
+// unitRanges are ranges of numbers behind a unit; without one, whatever the unit.
+type unitRanges struct {
+	head   string
 	ranges []numberRange
 }
 
 // readQuantity reads "5.4", "5.4|system|code" and "5.4||code"; v is still escaped.
-func readQuantity(v string) (quantityValue, error) {
+func (us units) readQuantity(v string) (quantityValue, error) {
 	parts := splitEscaped(v, '|')
 	for i := range parts {
 		parts[i] = unescape(parts[i])
 	}
 	prefix, text := cutPrefix(parts[0])
-	ranges, err := numberRanges(prefix, text)
-	if err != nil {
-		return quantityValue{}, err
-	}
-	q := quantityValue{ranges: ranges}
-	switch {
-	case len(parts) == 1:
-	case len(parts) != 3 || parts[2] == "":
-		return q, badValue("%q is not of the form number|system|code", strings.Join(parts, "|"))
-	case parts[1] == "":
-		q.heads = []string{unitHead('u', "", parts[2]), unitHead('o', "", parts[2])}
-	case parts[1] == ucum:
-		q.heads = []string{unitHead('u', "", parts[2])}
-	default:
-		q.heads = []string{unitHead('s', parts[1], parts[2])}
-	}
-	return q, nil
-}
-
-// quantityQuery is the condition of a quantity parameter.
-func quantityQuery(names termNames, value string) (store.Expr, error) {
-	q, err := readQuantity(value)
+	ranges, err := numberRanges(prefix, text, unity)
 	if err != nil {
 		return nil, err
 	}
-	if q.heads == nil {
-		return inRanges(names.plain, "", q.ranges), nil
+	switch {
+	case len(parts) == 1:
+		return quantityValue{{"", ranges}}, nil
+	case len(parts) != 3 || parts[2] == "":
+		return nil, badValue("%q is not of the form number|system|code", strings.Join(parts, "|"))
+	case parts[1] != "" && parts[1] != ucum:
+		return quantityValue{{unitHead('s', parts[1], parts[2]), ranges}}, nil
+	}
+	in := unitRanges{unitHead('u', "", parts[2]), ranges}
+	if measure, factor, ok := us.find(parts[2]); ok {
+		in.head = unitHead('c', "", measure)
+		if in.ranges, err = numberRanges(prefix, text, factor); err != nil {
+			return nil, err
+		}
+	}
+	if parts[1] == ucum {
+		return quantityValue{in}, nil
+	}
+	return quantityValue{in, {unitHead('o', "", parts[2]), ranges}}, nil
+}
+
+// quantityQuery is the condition of a quantity parameter.
+func (us units) quantityQuery(names termNames, value string) (store.Expr, error) {
+	q, err := us.readQuantity(value)
+	if err != nil {
+		return nil, err
+	}
+	if q[0].head == "" {
+		return q.behind(names.plain, ""), nil
 	}
 	return q.behind(names.coded, ""), nil
 }
@@ -129,12 +143,9 @@ func quantityQuery(names termNames, value string) (store.Expr, error) {
 // behind is the condition on values that begin with a head, where unit and number
 // follow under one name.
 func (q quantityValue) behind(name, head string) store.Expr {
-	if q.heads == nil {
-		return inRanges(name, head, q.ranges)
-	}
 	var any store.Or
-	for _, unit := range q.heads {
-		any = append(any, inRanges(name, head+unit, q.ranges))
+	for _, u := range q {
+		any = append(any, inRanges(name, head+u.head, u.ranges))
 	}
 	return anyOf(any)
 }

@@ -64,6 +64,7 @@ type Registry struct {
 	byURL   map[string]*Param
 	choices *choices
 	zone    *time.Location // of dates that name none
+	units   units
 }
 
 // typeParams are the parameters of one type.
@@ -99,7 +100,16 @@ func R4() (*Registry, error) {
 	for row := range rows(compartmentTSV) {
 		compartment[row[0]] = strings.Split(row[1], ",")
 	}
-	return newRegistry(defs, compartment)
+	units, err := readUnits(unitsTSV)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRegistry(defs, compartment)
+	if err != nil {
+		return nil, err
+	}
+	r.units = units
+	return r, nil
 }
 
 // In gives a registry that takes dates and times without a zone, in resources and
