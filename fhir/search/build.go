@@ -143,7 +143,7 @@ func (tp *typeParams) findUnions() {
 	atoms := map[*Param][]string{}
 	var sorted []*Param
 	for _, p := range tp.list {
-		if p.Kind != Reference && !strings.HasPrefix(p.Name, "_") && !strings.Contains(p.Expression, " and ") {
+		if p.Kind != Reference && !p.custom && !strings.HasPrefix(p.Name, "_") && !strings.Contains(p.Expression, " and ") {
 			parts := strings.Split(p.Expression, " | ")
 			slices.Sort(parts)
 			atoms[p] = slices.Compact(parts)

@@ -1,9 +1,12 @@
 package search
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"mypatients/fhir"
 )
@@ -20,53 +23,125 @@ type Definition struct {
 	Expression string      // of the parts of a union, those of other types count for those types only
 }
 
+// kinds of parameters that can be added.
+var customKinds = []Kind{Number, Date, String, Token, Reference, Quantity, URI}
+
+// ReadDefinition reads a SearchParameter resource, decoded and valid. Resource and
+// DomainResource as a base stand for every type. The error is that of
+// [Registry.With].
+func ReadDefinition(tree map[string]any) Definition {
+	text := func(name string) string { s, _ := tree[name].(string); return s }
+	types := func(name string) (list []fhir.Type) {
+		spread(tree[name], func(item any) bool {
+			t, _ := item.(string)
+			if t == "Resource" || t == "DomainResource" {
+				list = append(list, fhir.Types()...)
+			} else {
+				list = append(list, fhir.Type(t))
+			}
+			return true
+		})
+		slices.Sort(list)
+		return slices.Compact(list)
+	}
+	return Definition{URL: text("url"), Name: text("code"), Kind: Kind(text("type")), Types: types("base"),
+		Targets: types("target"), Expression: text("expression")}
+}
+
+// Mark is a short text that changes when what is indexed by the definition does.
+func (d Definition) Mark() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", d.Kind, d.Targets, d.Expression))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Defines reports whether the registry has the parameter that a definition
+// describes, for one of its types: by its URL, or all the rest being equal. Then
+// the resource only tells what is there.
+func (r *Registry) Defines(d Definition) bool {
+	if r.byURL[d.URL] != nil {
+		return true
+	}
+	return slices.ContainsFunc(d.Types, func(t fhir.Type) bool {
+		tp := r.types[t]
+		if tp == nil {
+			return false
+		}
+		p := tp.byName[d.Name]
+		return p != nil && p.Kind == d.Kind && p.Expression == d.Expression
+	})
+}
+
 // With gives a registry that has more parameters. What was indexed before must be
-// indexed again to be found by them. The error tells what is wrong with a
-// definition; then there is no new registry.
+// indexed again to be found by them. The error is a [fhir.Error] of kind
+// Unprocessable that names the element of the SearchParameter that is wrong; then
+// there is no new registry.
+//
+// An added parameter stands beside those of R4 and never in the place of one: its
+// name is new to its types, in whatever case, its terms have that name, and no
+// other parameter is put together from it.
 func (r *Registry) With(defs ...Definition) (*Registry, error) {
 	added := *r
-	added.types, added.byURL = maps.Clone(r.types), maps.Clone(r.byURL)
+	added.types = maps.Clone(r.types)
 	for _, d := range defs {
 		if err := added.add(d); err != nil {
-			return nil, fmt.Errorf("search: parameter %q: %w", d.Name, err)
+			return nil, err
 		}
 	}
 	return &added, nil
 }
 
+// wrong refuses an element of a SearchParameter.
+func wrong(element, format string, args ...any) error {
+	return fhir.ElementErrorf(fhir.Unprocessable, "SearchParameter."+element, "%s.", fmt.Sprintf(format, args...))
+}
+
 func (r *Registry) add(d Definition) error {
-	if !validName(d.Name) {
-		return fmt.Errorf("not a name for a parameter")
+	switch {
+	case !validName(d.Name):
+		return wrong("code", "The code of a parameter is a letter, then up to 63 letters, digits and dashes")
+	case !slices.Contains(customKinds, d.Kind):
+		return wrong("type", "Parameters of type %q cannot be added", d.Kind)
+	case len(d.Types) == 0:
+		return wrong("base", "A type is needed")
+	case d.Expression == "":
+		return wrong("expression", "An expression is needed")
 	}
-	if d.Kind == Composite || !slices.Contains([]Kind{Number, Date, String, Token, Reference, Quantity, URI}, d.Kind) {
-		return fmt.Errorf("parameters of type %q cannot be added", d.Kind)
-	}
-	if len(d.Types) == 0 || d.Expression == "" {
-		return fmt.Errorf("a type and an expression are needed")
+	for _, target := range d.Targets {
+		if !target.Valid() {
+			return wrong("target", "%q is no type of R4", target)
+		}
 	}
 	for _, t := range d.Types {
-		old := r.types[t]
-		if old == nil {
-			return fmt.Errorf("%q is no type of R4", t)
-		}
-		if old.byName[d.Name] != nil {
-			return fmt.Errorf("%s has a parameter of this name", t)
-		}
-		p := &Param{Name: d.Name, Kind: d.Kind, Targets: d.Targets, Expression: d.Expression, URL: d.URL, names: namesOf(d.Name)}
-		var err error
-		if p.each, err = compile(d.Expression, string(t), r.choices); err != nil {
+		if err := r.addTo(t, d); err != nil {
 			return err
 		}
-		tp, err := newTypeParams(t, append(copies(old.list), p), r.byURL, r.choices)
-		if err != nil {
-			return err
-		}
-		if err := tp.setOwners(t, old.compartment, r.choices); err != nil {
-			return err
-		}
-		r.types[t] = tp
-		r.byURL[d.URL] = p
 	}
+	return nil
+}
+
+func (r *Registry) addTo(t fhir.Type, d Definition) error {
+	old := r.types[t]
+	if old == nil {
+		return wrong("base", "%q is no type of R4", t)
+	}
+	for name := range old.byName {
+		if strings.EqualFold(name, d.Name) {
+			return wrong("code", "%s has a parameter %s", t, name)
+		}
+	}
+	p := &Param{Name: d.Name, Kind: d.Kind, Targets: d.Targets, Expression: d.Expression, URL: d.URL, names: namesOf(d.Name), custom: true}
+	var err error
+	if p.each, err = compile(d.Expression, string(t), r.choices); err != nil {
+		return wrong("expression", "The expression cannot be used: %v", err)
+	}
+	tp, err := newTypeParams(t, append(copies(old.list), p), r.byURL, r.choices)
+	if err != nil {
+		return err
+	}
+	if err := tp.setOwners(t, old.compartment, r.choices); err != nil {
+		return err
+	}
+	r.types[t] = tp
 	return nil
 }
 

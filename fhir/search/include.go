@@ -74,7 +74,7 @@ func (i Include) names(t fhir.Type) []string {
 	if tp == nil {
 		return nil
 	}
-	for _, p := range tp.list {
+	for _, p := range i.registry.visible(t, tp.list) {
 		if p.Kind == Reference && (i.Param == "*" || i.Param == p.Name) {
 			names = append(names, p.names.plain)
 		}

@@ -36,6 +36,12 @@ func (r *Registry) Index(t fhir.Type, tree map[string]any, base string) ([]store
 	if i, ok := tp.clinicalTime(&x.env); ok {
 		x.add(Clinical, i.String())
 	}
+	if r.text {
+		x.words(tree)
+	}
+	if x.env.steps > maxSteps {
+		return nil, fhir.ElementErrorf(fhir.Unprocessable, string(t), "The resource is too large for the search parameters of its type.")
+	}
 	return x.terms, nil
 }
 

@@ -163,8 +163,18 @@ func (ps *parser) search(t fhir.Type, key, value string, joins int) (condition, 
 	if rest, ok := strings.CutPrefix(key, "_has:"); ok {
 		return ps.has(t, rest, value, joins)
 	}
-	if key == "_list" {
+	switch key {
+	case "_list":
 		return ps.list(t, value)
+	case textParam, contentParam:
+		if !ps.r.searchesText() {
+			return nil, unknown("the words of resources are not indexed on this server")
+		}
+		e, err := ps.fullText(key, value)
+		if err != nil {
+			return nil, err
+		}
+		return fixed(e), nil
 	}
 	head, rest, chained := strings.Cut(key, ".")
 	name, modifier, _ := strings.Cut(head, ":")
@@ -191,8 +201,13 @@ func (ps *parser) search(t fhir.Type, key, value string, joins int) (condition, 
 // noParam says why a name is no parameter.
 func (ps *parser) noParam(t fhir.Type, name string) error {
 	switch name {
-	case "_text", "_content", "_filter", "_list", "_query", "_type", "_has", "_contained", "_containedType", "_score":
+	case "_list", textParam, contentParam:
+		return unsupported("modifiers of %s are not supported", name)
+	case "_filter", "_query", "_type", "_has", "_contained", "_containedType", "_score":
 		return unknown("the parameter %s is not supported", name)
+	}
+	if p := ps.r.types[t].byName[name]; p != nil {
+		return unknown("the parameter %s is not searchable until the data is indexed anew", name)
 	}
 	return unknown("%s has no search parameter %q", t, name)
 }

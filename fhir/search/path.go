@@ -14,8 +14,13 @@ type node interface {
 	each(e *env, in any, yield func(any) bool) bool
 }
 
+// maxSteps bounds the elements that the expressions of one resource may visit, since
+// expressions in one another visit them many times.
+const maxSteps = 5_000_000
+
 // env is what an expression may look at besides its input.
 type env struct {
+	steps int            // taken so far; beyond maxSteps nothing is found
 	root  map[string]any // the resource: %resource, and where contained resources are
 	units units
 	zone  *time.Location // of dates that name none
@@ -86,6 +91,9 @@ func (n *union) each(e *env, in any, yield func(any) bool) bool {
 
 func (n *field) each(e *env, in any, yield func(any) bool) bool {
 	return n.of.each(e, in, func(item any) bool {
+		if e.steps++; e.steps > maxSteps {
+			return false
+		}
 		m, ok := item.(map[string]any)
 		if !ok {
 			return true
@@ -225,6 +233,9 @@ func one(n node, e *env, in any) (v any, ok bool) {
 // truth reads a result as a condition: an empty one is false, and an item that
 // is no bool counts as true.
 func truth(n node, e *env, in any) bool {
+	if e.steps++; e.steps > maxSteps {
+		return false
+	}
 	v, ok := one(n, e, in)
 	return ok && v != false
 }

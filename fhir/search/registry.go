@@ -40,6 +40,7 @@ type Param struct {
 	each       node         // the compiled expression
 	unionOf    []*Param     // stands for these parameters, has no terms of its own
 	names      termNames
+	custom     bool // was added
 }
 
 // A component is one part of a composite parameter.
@@ -60,11 +61,14 @@ func namesOf(name string) termNames {
 // A Registry holds the search parameters of every resource type and the rules
 // of the Patient compartment. It is immutable and safe for concurrent use.
 type Registry struct {
-	types   map[fhir.Type]*typeParams
-	byURL   map[string]*Param
-	choices *choices
-	zone    *time.Location // of dates that name none
-	units   units
+	types    map[fhir.Type]*typeParams
+	byURL    map[string]*Param
+	choices  *choices
+	zone     *time.Location // of dates that name none
+	units    units
+	text     bool                         // words are indexed
+	heldText bool                         // but not searched by
+	held     func(fhir.Type, *Param) bool // not to be searched by
 }
 
 // typeParams are the parameters of one type.
@@ -121,6 +125,9 @@ func (r *Registry) In(zone *time.Location) *Registry {
 	return &moved
 }
 
+// Zone is that of dates that name none, see [Registry.In].
+func (r *Registry) Zone() *time.Location { return r.zone }
+
 // Params lists the parameters of a type that can be searched by, in order of
 // their names; nil for what is no type.
 func (r *Registry) Params(t fhir.Type) []*Param {
@@ -128,7 +135,7 @@ func (r *Registry) Params(t fhir.Type) []*Param {
 	if tp == nil {
 		return nil
 	}
-	return slices.Clone(tp.list)
+	return r.visible(t, tp.list)
 }
 
 // Param gives one parameter of a type, or false.
@@ -138,6 +145,9 @@ func (r *Registry) Param(t fhir.Type, name string) (*Param, bool) {
 		return nil, false
 	}
 	p, ok := tp.byName[name]
+	if ok && r.holds(t, p) {
+		return nil, false
+	}
 	return p, ok
 }
 

@@ -22,6 +22,7 @@ var resultParameters = map[string]func(ps *parser, key, value string) (applied b
 	"_cursor":     (*parser).cursor,
 	"_format":     carried,
 	"_pretty":     carried,
+	"_contained":  (*parser).contained,
 }
 
 // carried are parameters that others look at; they stay in the self link.
@@ -42,6 +43,18 @@ func (ps *parser) once(key string) error {
 	}
 	_, err := plainKey(key)
 	return err
+}
+
+// contained takes _contained=false, which is how it is: contained resources are not
+// found by themselves.
+func (ps *parser) contained(key, value string) (bool, error) {
+	if err := ps.once(key); err != nil {
+		return false, err
+	}
+	if value != "false" {
+		return false, unsupported("contained resources cannot be searched for")
+	}
+	return true, nil
 }
 
 func (ps *parser) count(key, value string) (bool, error) {
