@@ -149,7 +149,7 @@ func (e *Engine) resourceMode(t fhir.Type, reverse []string) ResourceMode {
 	for _, code := range interactions {
 		mode.Interaction = append(mode.Interaction, Interaction{Code: code})
 	}
-	for _, p := range e.registry.Params(t) {
+	for _, p := range e.Registry().Params(t) {
 		mode.SearchParam = append(mode.SearchParam, SearchDefinition{Name: p.Name, Definition: p.URL, Type: string(p.Kind)})
 		if p.Kind == search.Reference {
 			mode.SearchInclude = append(mode.SearchInclude, string(t)+":"+p.Name)
@@ -162,7 +162,7 @@ func (e *Engine) resourceMode(t fhir.Type, reverse []string) ResourceMode {
 func (e *Engine) reverseIncludes() map[fhir.Type][]string {
 	reverse := map[fhir.Type][]string{}
 	for _, source := range fhir.Types() {
-		for _, p := range e.registry.Params(source) {
+		for _, p := range e.Registry().Params(source) {
 			if p.Kind != search.Reference {
 				continue
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mypatients/fhir"
@@ -65,11 +66,12 @@ type Config struct {
 
 // An Engine carries out interactions. It is safe for concurrent use.
 type Engine struct {
-	store    store.Store
-	registry *search.Registry
-	now      func() time.Time
-	base     string
-	onWrite  func(tx *Tx, before, after *store.Version) error
+	store      store.Store
+	configured *search.Registry // without the stored SearchParameters
+	current    atomic.Pointer[current]
+	now        func() time.Time
+	base       string
+	onWrite    func(tx *Tx, before, after *store.Version) error
 
 	packaged  func(t fhir.Type, canonical string) map[string]any
 	integrity bool
@@ -90,30 +92,41 @@ func New(c Config) (*Engine, error) {
 			return nil, errors.New("engine: Base is not an absolute URL")
 		}
 	}
-	return &Engine{store: c.Store, registry: c.Registry, now: c.Now, base: c.Base,
-		onWrite: c.OnWrite, derive: c.Derive, packaged: c.Packaged, integrity: c.Integrity, started: c.Now()}, nil
+	e := &Engine{store: c.Store, configured: c.Registry, now: c.Now, base: c.Base,
+		onWrite: c.OnWrite, derive: c.Derive, packaged: c.Packaged, integrity: c.Integrity, started: c.Now()}
+	e.current.Store(&current{registry: c.Registry})
+	return e, nil
 }
 
-// Registry gives the search parameters that the engine indexes by.
-func (e *Engine) Registry() *search.Registry { return e.registry }
+// Registry gives the search parameters in force, see [Engine.Refresh].
+func (e *Engine) Registry() *search.Registry { return e.current.Load().registry }
 
 // View runs fn on one snapshot.
 func (e *Engine) View(ctx context.Context, fn func(*Tx) error) error {
 	return foreign(e.store.View(ctx, func(r store.Reader) error {
-		return fn(&Tx{engine: e, reader: r, now: e.stamp()})
+		return fn(&Tx{engine: e, registry: e.Registry(), reader: r, now: e.stamp()})
 	}))
 }
 
 // Update runs fn in a serializable transaction and returns when its writes are
 // durable. fn may run again: see [store.Store].
 func (e *Engine) Update(ctx context.Context, fn func(*Tx) error) error {
-	return foreign(e.store.Update(ctx, func(w store.Writer) error {
-		tx := &Tx{engine: e, reader: w, writer: w, now: e.stamp()}
+	before := e.current.Load()
+	in := before
+	err := e.store.Update(ctx, func(w store.Writer) (err error) {
+		if in, err = e.followIndex(w); err != nil {
+			return err
+		}
+		tx := &Tx{engine: e, registry: in.registry, reader: w, writer: w, now: e.stamp()}
 		if err := fn(tx); err != nil {
 			return err
 		}
 		return tx.settle()
-	}))
+	})
+	if err == nil && in != before {
+		e.current.Store(in)
+	}
+	return foreign(err)
 }
 
 func (e *Engine) stamp() time.Time { return e.now().UTC().Truncate(time.Millisecond) }
@@ -140,13 +153,14 @@ func foreign(err error) error {
 // A Tx is one transaction: a snapshot, and in an Update the means to write. It
 // must be used by one goroutine at a time, and not after its function returned.
 type Tx struct {
-	engine *Engine
-	reader store.Reader
-	writer store.Writer // nil in a View
-	now    time.Time
-	loose  bool // loading: references are not looked at
-	eye    *Eye // nil: the server's own
-	debts  []debt
+	engine   *Engine
+	registry *search.Registry
+	reader   store.Reader
+	writer   store.Writer // nil in a View
+	now      time.Time
+	loose    bool // loading: references are not looked at
+	eye      *Eye // nil: the server's own
+	debts    []debt
 }
 
 // Now is the time of the transaction: UTC, whole milliseconds.

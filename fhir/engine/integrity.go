@@ -122,7 +122,7 @@ func (tx *Tx) unreferenced(key fhir.Key) error {
 // isReferred asks the index of every type for references to a resource from others.
 func (tx *Tx) isReferred(key fhir.Key) (bool, error) {
 	for _, t := range fhir.Types() {
-		for _, p := range tx.engine.registry.Params(t) {
+		for _, p := range tx.registry.Params(t) {
 			if p.Kind != search.Reference {
 				continue
 			}

@@ -231,7 +231,7 @@ func (l *Loader) find(tx *Tx, t fhir.Type, query string) (fhir.Key, error) {
 	if err != nil {
 		return fhir.Key{}, fhir.Errorf(fhir.Invalid, "A conditional reference cannot be read.")
 	}
-	q, err := tx.engine.registry.Parse(t, values, search.Options{Base: tx.engine.base, Now: tx.now})
+	q, err := tx.registry.Parse(t, values, search.Options{Base: tx.engine.base, Now: tx.now})
 	if err != nil {
 		return fhir.Key{}, err
 	}

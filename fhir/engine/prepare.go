@@ -13,7 +13,8 @@ import (
 // be written more than once, and by several goroutines.
 type Prepared struct {
 	*fhir.Document
-	terms []store.Term // all but those that depend on id and time
+	terms []store.Term     // all but those that depend on id and time
+	by    *search.Registry // that they are of
 }
 
 // Prepare parses, validates (R4's bindings and invariants too: see package
@@ -24,14 +25,27 @@ func (e *Engine) Prepare(body []byte) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	terms, err := e.registry.Index(doc.Type, doc.Tree, e.base)
+	if doc.Type == "SearchParameter" {
+		if err := e.checkDefinition(doc.Tree); err != nil {
+			return nil, err
+		}
+	}
+	by := e.Registry()
+	terms, err := e.index(by, doc.Type, doc.Tree)
 	if err != nil {
 		return nil, err
 	}
-	if e.derive != nil {
-		terms = append(terms, e.derive(doc.Type, doc.Tree, terms)...)
+	return &Prepared{doc, terms, by}, nil
+}
+
+// index gives the terms of a body by a registry: all but those that depend on id
+// and time.
+func (e *Engine) index(by *search.Registry, t fhir.Type, tree map[string]any) ([]store.Term, error) {
+	terms, err := by.Index(t, tree, e.base)
+	if err == nil && e.derive != nil {
+		terms = append(terms, e.derive(t, tree, terms)...)
 	}
-	return &Prepared{doc, terms}, nil
+	return terms, err
 }
 
 // Terms gives the index terms of the body, for those who must judge a write
@@ -41,7 +55,14 @@ func (p *Prepared) Terms() store.Terms { return store.NewTerms(slices.Clone(p.te
 // Version gives what would be stored if the body were written as a version of a
 // key, for those who must judge it before.
 func (p *Prepared) version(key fhir.Key, number int64, tx *Tx) *store.Version {
-	terms := slices.Concat(p.terms, search.StampTerms(key, tx.now))
+	terms := p.terms
+	if p.by != tx.registry { // the definitions changed since
+		var err error
+		if terms, err = tx.engine.index(tx.registry, p.Type, p.Tree); err != nil {
+			return &store.Version{Key: storeKey(key), Version: number} // put refuses it
+		}
+	}
+	terms = slices.Concat(terms, search.StampTerms(key, tx.now))
 	return &store.Version{
 		Key:     storeKey(key),
 		Version: number,

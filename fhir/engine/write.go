@@ -11,6 +11,12 @@ import (
 
 // put stores a version behind the newest, tells the hook, and gives the result.
 func (tx *Tx) put(before, after *store.Version) (*fhir.Resource, error) {
+	if after.Terms == nil {
+		return nil, fhir.ElementErrorf(fhir.Unprocessable, after.Type, "The resource cannot be indexed by the search parameters of its type.")
+	}
+	if err := tx.checkSameName(after); err != nil {
+		return nil, err
+	}
 	if err := tx.Writer().PutResource(after); err != nil {
 		return nil, err
 	}
