@@ -190,6 +190,13 @@ func (p *Program) addDemo(ctx context.Context, r gin.IRouter, c *config.Config, 
 // broken off is made good by the next. People and apps belong to an address: on
 // another port they are introduced anew.
 func (k *core) loadDemo(ctx context.Context, c *config.Config, issuer string, now func() time.Time) error {
+	pending, _, err := k.engine.Refresh(ctx)
+	if err == nil && len(pending.Parameters) > 0 { // an older version's data: there is little of it
+		_, err = k.engine.Reindex(ctx, nil)
+	}
+	if err != nil {
+		return err
+	}
 	for _, step := range []struct {
 		mark string
 		do   func() error

@@ -24,12 +24,13 @@ type core struct {
 	engine *engine.Engine
 	guard  *consent.Guard
 	server *authserver.Server
+	log    *slog.Logger
 }
 
 // openCore opens the data of a configuration and puts together all that stands
 // on it. The configuration is complete: base URL, key and folder are set.
 func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *slog.Logger) (_ *core, err error) {
-	k := new(core)
+	k := &core{log: log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.Close())
@@ -47,8 +48,11 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		return nil, err
 	}
 	k.rules = consent.NewRules(c.BaseURL, canonical, c.Zone())
-	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry, Now: now, Integrity: c.Storage.ReferentialIntegrity})
+	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry.In(c.Zone()), Now: now, Integrity: c.Storage.ReferentialIntegrity})
 	if err != nil {
+		return nil, err
+	}
+	if err := k.followDefinitions(ctx); err != nil {
 		return nil, err
 	}
 	refuse, err := web.ErrorPage(brandOf(c.Brand))

@@ -139,7 +139,7 @@ func (p *Program) mountMetrics(r gin.IRouter, c *config.Config, m *metrics) (err
 }
 
 // chores are what is done every minute: expired records go, and requests that
-// nobody answered lapse. Expiry is judged by readers; an hour later a record is
+// nobody answered lapse; search parameters that were stored are taken up. Expiry is judged by readers; an hour later a record is
 // of no use to anybody.
 func (k *core) chores() []notify.Chore {
 	return []notify.Chore{
@@ -151,6 +151,7 @@ func (k *core) chores() []notify.Chore {
 			_, err := k.guard.Lapse(ctx)
 			return err
 		}},
+		{Name: "definitions", Do: func(ctx context.Context, _ time.Time) error { return k.followDefinitions(ctx) }},
 	}
 }
 
