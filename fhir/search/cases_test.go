@@ -97,39 +97,61 @@ func answer(t *testing.T, r *search.Registry, m *model, query string) string {
 	return strings.Join(ids, " ")
 }
 
-// included lists what the includes of a query add, without iteration.
+// included lists what the includes of a query add: those with :iterate are applied
+// to what was added too, until there is nothing new.
 func included(t *testing.T, m *model, q *search.Query, hits []store.Hit) []string {
 	t.Helper()
-	found := map[string]bool{}
-	var keys []fhir.Key
+	var from []*store.Version
+	known := map[store.Key]bool{}
 	for _, h := range hits {
-		keys = append(keys, fhir.Key{Type: fhir.Type(h.Type), ID: h.ID})
-	}
-	for _, i := range q.Includes() {
-		if !i.Reverse {
-			for _, h := range hits {
-				for _, key := range i.Targets(h.Version) {
-					if v, _ := m.Resource(store.Key{Type: string(key.Type), ID: key.ID}); v != nil {
-						found["+"+key.String()] = true
-					}
-				}
-			}
-			continue
-		}
-		for _, source := range i.Sources() {
-			more, err := m.Search(store.Query{Type: string(source), Where: i.Where(source, keys)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, h := range more {
-				found["+"+h.Key.String()] = true
-			}
-		}
+		from, known[h.Key] = append(from, h.Version), true
 	}
 	var list []string
-	for key := range found {
-		list = append(list, key)
+	for first := true; len(from) > 0; first = false {
+		var next []*store.Version
+		for _, i := range q.Includes() {
+			if !first && !i.Iterate {
+				continue
+			}
+			for _, v := range added(t, m, i, from) {
+				if !known[v.Key] {
+					next, known[v.Key] = append(next, v), true
+					list = append(list, "+"+v.Key.String())
+				}
+			}
+		}
+		from = next
 	}
 	slices.Sort(list)
 	return list
+}
+
+// added lists what one include adds to some resources, in one step.
+func added(t *testing.T, m *model, i search.Include, from []*store.Version) (found []*store.Version) {
+	t.Helper()
+	var keys []fhir.Key
+	for _, v := range from {
+		keys = append(keys, fhir.Key{Type: fhir.Type(v.Type), ID: v.ID})
+		if i.Reverse {
+			continue
+		}
+		for _, key := range i.Targets(v) {
+			if v, _ := m.Resource(store.Key{Type: string(key.Type), ID: key.ID}); v != nil {
+				found = append(found, v)
+			}
+		}
+	}
+	if !i.Reverse {
+		return found
+	}
+	for _, source := range i.Sources() {
+		more, err := m.Search(store.Query{Type: string(source), Where: i.Where(source, keys)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range more {
+			found = append(found, h.Version)
+		}
+	}
+	return found
 }

@@ -125,7 +125,7 @@ func tokenSet(p *Param, set *codeSet) store.Expr {
 	for system := range set.systems {
 		switch {
 		case len(p.systems) == 0:
-			any = append(any, store.Prefix{Name: p.names.coded, Prefix: clean(system) + "|"})
+			any = append(any, store.Prefix{Name: p.names.coded, Prefix: systemForm(system) + "|"})
 		case slices.Contains(p.systems, system):
 			any = append(any, store.Exists{Name: p.names.plain})
 		}

@@ -80,7 +80,7 @@ func (us units) numberForm(n json.Number, quantity map[string]any, yield func(nu
 // with its system.
 func unitHead(kind byte, system, code string) string {
 	if kind == 's' {
-		code = clean(system) + "|" + clean(code)
+		code = systemForm(system) + "|" + clean(code)
 	} else {
 		code = clean(code)
 	}

@@ -33,6 +33,10 @@ func clean(s string) string {
 	return s
 }
 
+// systemForm writes the system of a code or unit, in which a bar would be taken for
+// the end of it. A URI has none.
+func systemForm(s string) string { return strings.ReplaceAll(clean(s), "|", "%7C") }
+
 // bound shortens a value that is too long for a term to its beginning and a hash.
 func bound(s string) string {
 	if len(s) <= maxValue {

@@ -79,7 +79,7 @@ func tokenText(item any) string {
 }
 
 // tokenForm writes a code with its system.
-func tokenForm(system, code string) string { return bound(clean(system) + "|" + clean(code)) }
+func tokenForm(system, code string) string { return bound(systemForm(system) + "|" + clean(code)) }
 
 // codeForm writes a code alone.
 func codeForm(code string) string { return bound(clean(code)) }
@@ -96,7 +96,7 @@ func identifiersOfType(item any, yield func(string)) {
 		return
 	}
 	tokens(t, func(system, code string, _ bool) {
-		yield(bound(clean(system) + "|" + clean(code) + "|" + clean(value)))
+		yield(bound(systemForm(system) + "|" + systemForm(code) + "|" + clean(value)))
 	})
 }
 
@@ -139,7 +139,7 @@ func tokenQuery(plain, coded string, systems []string, value string) (store.Expr
 		}
 		return store.Equal{Name: plain, Value: codeForm(v.code)}, nil
 	case v.code == "":
-		system := clean(v.system) + "|"
+		system := systemForm(v.system) + "|"
 		if len(system) > maxValue-40 {
 			return nil, badValue("the system is longer than %d bytes", maxValue-41)
 		}
@@ -154,8 +154,6 @@ func ofTypeQuery(name, value string) (store.Expr, error) {
 	if len(parts) != 3 || parts[1] == "" || parts[2] == "" {
 		return nil, badValue("%q is not of the form system|code|value", value)
 	}
-	for i := range parts {
-		parts[i] = clean(unescape(parts[i]))
-	}
-	return store.Equal{Name: name, Value: bound(strings.Join(parts, "|"))}, nil
+	system, code, of := unescape(parts[0]), unescape(parts[1]), unescape(parts[2])
+	return store.Equal{Name: name, Value: bound(systemForm(system) + "|" + systemForm(code) + "|" + clean(of))}, nil
 }
