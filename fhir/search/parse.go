@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"mypatients/fhir"
 	"mypatients/fhir/store"
@@ -135,6 +136,9 @@ func refuse(issues []fhir.Issue) error {
 func (ps *parser) parameter(key, value string) (applied bool, err error) {
 	if strings.IndexByte(key, 0) >= 0 || strings.IndexByte(value, 0) >= 0 {
 		return false, badValue("a NUL character is not allowed")
+	}
+	if !utf8.ValidString(key) || !utf8.ValidString(value) {
+		return false, badValue("the text is not UTF-8")
 	}
 	ps.key = key
 	if read, ok := resultParameters[strings.SplitN(key, ":", 2)[0]]; ok {
