@@ -38,7 +38,7 @@ var (
 	codes    = []token{{"urn:a", "1"}, {"urn:a", "2"}, {"urn:b", "1"}, {"", "1"}, {"", "3"}, {"urn:a|x", "2"}, {"urn:b", "p,q"}}
 	dates    = []string{"2019", "2020", "2020-02", "2020-02-29", "2020-03-01", "2021-07-15", "2024", "2024-02-29"}
 	times    = []string{"2020-02-29T10:00:00Z", "2020-02-29T23:30:00-05:00", "2020-03-01T00:00:00.500Z", "2024-02-29T12:00:00Z", "2020-02-29T10:00:30+02:00"}
-	numbers  = []string{"0", "1", "1.0", "1.5", "2", "1000", "999.5", "1000.4", "0.001", "-5", "10", "0.5"}
+	numbers  = []string{"0", "1", "1.0", "1.5", "2", "1000", "999.5", "1000.4", "0.001", "-5", "10", "0.5", "0.9", "1.1", "1.05"}
 	uris     = []string{"http://a.org", "http://a.org/b", "http://a.org/b/c", "http://a.org/bc", "urn:x:1"}
 	prefixes = []string{"", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"}
 )
@@ -342,6 +342,12 @@ func askText(d *dice, p searchable) (string, string, func(*record) bool) {
 		word = string([]rune(word)[:1])
 	}
 	modifier := pick(d, "", "", ":exact", ":contains")
+	if letters := []rune(word); modifier == ":contains" {
+		from := d.IntN(len(letters))
+		if word = strings.TrimSpace(string(letters[from : from+1+d.IntN(len(letters)-from)])); word == "" {
+			word = "n"
+		}
+	}
 	holds := func(s string) bool { return strings.HasPrefix(folded(s), folded(word)) }
 	switch modifier {
 	case ":exact":

@@ -170,26 +170,3 @@ func TestWith(t *testing.T) {
 		t.Error("owners were lost")
 	}
 }
-
-func FuzzExpression(f *testing.F) {
-	r := registry(f)
-	for _, typ := range []fhir.Type{"Patient", "Observation", "Condition", "Bundle"} {
-		for _, p := range r.Params(typ) {
-			f.Add(p.Expression)
-		}
-	}
-	f.Add("Patient.name.where(use = 'official' and given.exists($this = 'C')).family[0]")
-	f.Add("Patient.extension('a').value.as(Quantity) | %resource.name.first().not()")
-	tree := decode(f, []byte(paths))
-	f.Fuzz(func(t *testing.T, expression string) {
-		for _, kind := range []search.Kind{search.Token, search.Date, search.Reference} {
-			custom, err := r.With(search.Definition{URL: "urn:test", Name: "test", Kind: kind, Types: []fhir.Type{"Patient"}, Expression: expression})
-			if err != nil {
-				return
-			}
-			if _, err := custom.Index("Patient", tree, base); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-}
