@@ -3,6 +3,13 @@
 // what a caller may see comes in as a [Sight], a condition that becomes part of
 // every plan, and who may write is settled before it is called.
 //
+// What is stored is found by the search parameters by which it was indexed. A record
+// tells which those are: a stored SearchParameter, a new zone or a new form of the
+// index is in force for searches when [Engine.Reindex] has reached everything, and
+// refused by name until then; what is written is indexed by it at once. Dates are read
+// in the old zone until a re-index begins, and refused while it runs: change the zone
+// when the gateway is stopped, since decisions by time are made from the same index.
+//
 // # Differences from the specification
 //
 // A version that was deleted keeps the search terms of the one before it, so

@@ -48,7 +48,7 @@ func (ps *parser) chain(t fhir.Type, p *Param, modifier, rest, value string, joi
 
 // having keeps the types that have the parameter that a chain goes on with.
 func (ps *parser) having(targets []fhir.Type, rest string) ([]fhir.Type, error) {
-	if strings.HasPrefix(rest, "_has:") || rest == "_list" {
+	if strings.HasPrefix(rest, "_has:") || rest == "_list" || rest == textParam || rest == contentParam {
 		return targets, nil
 	}
 	name := rest
