@@ -151,13 +151,13 @@ func (s *suite) update(ctx context.Context, i int) error {
 	})
 }
 
-// A query is one of those that apps send. $ID stands for a patient.
-type query struct {
+// A usual query is one of those that apps send. $ID stands for a patient.
+type usual struct {
 	name, kind, text string
 	scoped           bool // one patient's record
 }
 
-var queries = []query{
+var queries = []usual{
 	{"patient-by-date", "Observation", "patient=$ID&_sort=-date&_count=50", true},
 	{"patient-code", "Observation", "patient=$ID&code=http://loinc.org|8867-4", true},
 	{"patient-category-since", "Observation", "patient=$ID&category=vital-signs&date=ge2024-01-01", true},
@@ -168,7 +168,7 @@ var queries = []query{
 	{"population-by-date", "Encounter", "date=ge2024-06-01&_sort=-date&_count=20", false},
 }
 
-func (s *suite) search(ctx context.Context, q query, id string) error {
+func (s *suite) search(ctx context.Context, q usual, id string) error {
 	values, err := url.ParseQuery(strings.ReplaceAll(q.text, "$ID", id))
 	if err != nil {
 		return err
