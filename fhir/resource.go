@@ -28,4 +28,5 @@ type Page struct {
 	Total   *int   // nil when not asked for and not known
 	Applied string // the query string of what was really applied, for the self link
 	Next    string // the query string of the next page; empty on the last
+	Subset  Subset // how much of each resource is asked for; the entries hold all of it
 }
