@@ -118,7 +118,7 @@ func TestTheLogOfOnePatientTellsNothingOfAnother(t *testing.T) {
 	if _, err := w.search(w.as("baker"), "Observation", ""); err != nil { // Ava's, Noah's and Lily's in one call
 		t.Fatal(err)
 	}
-	if _, err := w.guard.History(t.Context(), w.as("baker"), fhir.Key{Type: "Observation", ID: "ava-secret"}, nil); err != nil {
+	if _, err := w.guard.History(t.Context(), w.as("baker"), fhir.Key{Type: "Observation", ID: "ava-secret"}, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	page, err := w.guard.Search(t.Context(), w.as("helen"), "AuditEvent", map[string][]string{"patient": {"ava"}}, false)

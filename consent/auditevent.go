@@ -127,7 +127,7 @@ func (g *Guard) searchAuditEvents(ctx context.Context, c Caller, values url.Valu
 		if next != "" {
 			v := cloneValues(values)
 			v.Set("_cursor", next)
-			page.Next = g.sealNext(c, "AuditEvent", v.Encode())
+			page.Next = g.sealLink(c, "AuditEvent", v.Encode())
 		}
 		return nil
 	})
@@ -157,9 +157,11 @@ func (g *Guard) auditQuery(c Caller, values url.Values) (patient, cursor string,
 			}
 			count = min(count, maxPage)
 		case "_cursor":
-			if cursor, err = g.openCursor(c, "AuditEvent", values, value); err != nil {
+			open, err := g.openLink(c, "AuditEvent", values)
+			if err != nil {
 				return "", "", 0, err
 			}
+			cursor = open.Get("_cursor")
 		case "_format", "_pretty":
 		default:
 			return "", "", 0, fhir.ElementErrorf(fhir.Invalid, name, "AuditEvent has no search parameter %q here.", name)
@@ -234,6 +236,7 @@ func findAuditRow(tx *engine.Tx, id string) (auditRow, error) {
 // AuditEvent.action; what is no RESTful interaction is an operation.
 var interactions = map[string][2]string{
 	"read": {"read", "R"}, "vread": {"vread", "R"}, "history": {"history-instance", "R"}, "search": {"search-type", "E"},
+	"history-type": {"history-type", "R"}, "history-system": {"history-system", "R"}, "search-system": {"search-system", "E"},
 	"create": {"create", "C"}, "update": {"update", "U"}, "delete": {"delete", "D"},
 }
 

@@ -37,5 +37,10 @@
 // owner counts whatever part of their record it is about.
 //
 // AuditEvent is rendered from the log when it is read; it cannot be written, has
-// one version, and is searched by patient.
+// one version, and is searched by patient alone: it is not among what a search or
+// a history of the whole system, or $everything, gives.
+//
+// History (https://hl7.org/fhir/R4/http.html#history) of a type or of the system
+// needs the scope for searching, as SMART has it, that of an instance the one for
+// reading. A provider finds deleted Consents of their own only by instance.
 package consent

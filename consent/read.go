@@ -2,9 +2,7 @@ package consent
 
 import (
 	"context"
-	"net/url"
 	"slices"
-	"strconv"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -121,65 +119,8 @@ func (g *Guard) readWith(ctx context.Context, c Caller, key fhir.Key, action str
 	return found, nil
 }
 
-// History lists the versions of a resource, newest first.
-func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.Values) (*fhir.Page, error) {
-	e := g.entry(c, "history", key.Type)
-	if err := g.requireScope(c, key.Type, smart.MayRead); err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	q, err := historyQuery(values)
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	var page *fhir.Page
-	err = g.engine.View(ctx, func(tx *engine.Tx) error {
-		s, err := g.lookAt(tx, c, key, smart.MayRead)
-		if err != nil {
-			return err
-		}
-		e.seenBy(s)
-		if page, err = tx.History(key, q, s.sight); err != nil {
-			return err
-		}
-		for _, entry := range page.Entries {
-			if entry.Resource != nil {
-				e.returned(entry.Resource)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	if err := g.auditor.write(ctx, e); err != nil {
-		return nil, err
-	}
-	return page, nil
-}
-
 // maxPage is the most entries that a page can be asked for.
 const maxPage = 1000
-
-func historyQuery(values url.Values) (engine.HistoryQuery, error) {
-	q := engine.HistoryQuery{Count: 50}
-	for name, list := range values {
-		value := list[len(list)-1]
-		switch name {
-		case "_count":
-			n, err := strconv.Atoi(value)
-			if err != nil || n < 1 {
-				return q, fhir.ElementErrorf(fhir.Invalid, "_count", "_count must be a number above 0.")
-			}
-			q.Count = min(n, maxPage)
-		case "_cursor":
-			q.Cursor = value
-		case "_format", "_pretty":
-		default:
-			return q, fhir.ElementErrorf(fhir.Invalid, name, "A history has no parameter %q here.", name)
-		}
-	}
-	return q, nil
-}
 
 // limitsTo gives the patients to whom the scopes of a grant limit a type: the
 // launch patient when only patient scopes speak of it; nil when nothing does.

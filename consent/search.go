@@ -28,13 +28,9 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 	if t == "AuditEvent" {
 		return g.searchAuditEvents(ctx, c, values)
 	}
-	if cursor := values.Get("_cursor"); cursor != "" {
-		position, err := g.openCursor(c, t, values, cursor)
-		if err != nil {
-			return nil, g.refused(ctx, e, err)
-		}
-		values = cloneValues(values)
-		values.Set("_cursor", position)
+	values, err := g.openLink(c, string(t), values)
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
 	}
 	q, err := g.engine.Registry().Parse(t, values, search.Options{Lenient: lenient, Base: g.base + "/fhir", DefaultCount: defaultPage, MaxCount: maxPage})
 	if err != nil {
@@ -67,7 +63,7 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 	for _, o := range outcomes {
 		page.Entries = append(page.Entries, fhir.Entry{Mode: "outcome", Outcome: g.outcomeJSON(o)})
 	}
-	page.Next = g.sealNext(c, t, page.Next)
+	page.Next = g.sealLink(c, string(t), page.Next)
 	return page, nil
 }
 
@@ -81,10 +77,10 @@ func (g *Guard) searchPatients(c Caller, t fhir.Type, q *search.Query) []string 
 	return narrowest(limitsTo(c, t, smart.MaySearch), q.Owners())
 }
 
-// sealNext binds a next link to the caller: the position is sealed together with
+// sealLink binds a next link to the caller: the position is sealed together with
 // who asked for what, so that a link that leaks opens nothing for anybody else.
-// The decision is taken anew on every page.
-func (g *Guard) sealNext(c Caller, t fhir.Type, next string) string {
+// what names the interaction. The decision is taken anew on every page.
+func (g *Guard) sealLink(c Caller, what, next string) string {
 	if next == "" {
 		return ""
 	}
@@ -92,16 +88,27 @@ func (g *Guard) sealNext(c Caller, t fhir.Type, next string) string {
 	if err != nil {
 		return ""
 	}
-	values.Set("_cursor", g.sealText("cursor "+callerKey(c)+" "+c.ClientID+" "+string(t)+" "+withoutCursor(values), values.Get("_cursor")))
+	values.Set("_cursor", g.sealText(linkPurpose(c, what, values), values.Get("_cursor")))
 	return values.Encode()
 }
 
-func (g *Guard) openCursor(c Caller, t fhir.Type, values url.Values, cursor string) (string, error) {
-	position, ok := g.openText("cursor "+callerKey(c)+" "+c.ClientID+" "+string(t)+" "+withoutCursor(values), cursor)
-	if !ok {
-		return "", fhir.ElementErrorf(fhir.Invalid, "_cursor", "This page link is not valid for this caller and query.")
+// openLink gives the parameters of a page with its position in the clear.
+func (g *Guard) openLink(c Caller, what string, values url.Values) (url.Values, error) {
+	if !values.Has("_cursor") {
+		return values, nil
 	}
-	return position, nil
+	position, ok := g.openText(linkPurpose(c, what, values), values.Get("_cursor"))
+	if !ok {
+		return nil, fhir.ElementErrorf(fhir.Invalid, "http._cursor", "This page link is not valid for this caller and query.")
+	}
+	values = cloneValues(values)
+	values.Set("_cursor", position)
+	return values, nil
+}
+
+// linkPurpose says who a link is for, and for what.
+func linkPurpose(c Caller, what string, values url.Values) string {
+	return "cursor " + callerKey(c) + " " + c.ClientID + " " + c.Launch.Patient + " " + what + "?" + withoutCursor(values)
 }
 
 func withoutCursor(values url.Values) string {

@@ -45,6 +45,7 @@ type sighting struct {
 	owners    []string         // of the resource that the call is about, if it is about one that exists
 	want      smart.Permission // on the type that the call is about
 	about     fhir.Type
+	types     []fhir.Type // others that it is about
 	memo      map[fhir.Type]store.Expr
 }
 
@@ -61,7 +62,7 @@ func (s *sighting) sight(t fhir.Type) store.Expr {
 // scopes gives what the scopes open. Types other than the one the call is about
 // (included, chained) need read or search of their own.
 func (s *sighting) scopes(t fhir.Type) store.Expr {
-	if t == s.about {
+	if t == s.about || slices.Contains(s.types, t) {
 		return s.g.scopeExpr(s.caller.Grant, t, s.want)
 	}
 	return store.Or{s.g.scopeExpr(s.caller.Grant, t, smart.MayRead), s.g.scopeExpr(s.caller.Grant, t, smart.MaySearch)}

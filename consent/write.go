@@ -2,6 +2,7 @@ package consent
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"mypatients/fhir"
@@ -86,6 +87,9 @@ func (g *Guard) prepareWrite(c Caller, t fhir.Type, want smart.Permission, body 
 	}
 	if err := refuseNotice(p.Terms()); err != nil {
 		return nil, err
+	}
+	if tag := fhir.Subsetted(p.Tree); tag >= 0 {
+		return nil, fhir.ElementErrorf(fhir.Unprocessable, fmt.Sprintf("%s.meta.tag[%d]", t, tag), "This is a part of a resource only, as _summary and _elements give it; to store it would lose the rest.")
 	}
 	if p.Type != t {
 		return nil, fhir.ElementErrorf(fhir.Invalid, "resourceType", "The body is a %s, the address says %s.", p.Type, t)

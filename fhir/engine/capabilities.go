@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"mypatients/fhir"
@@ -101,7 +102,7 @@ func (r *RestMode) Of(t fhir.Type) *ResourceMode {
 }
 
 // interactions are those that every type has.
-var interactions = []string{"read", "vread", "update", "delete", "history-instance", "create", "search-type"}
+var interactions = []string{"read", "vread", "update", "delete", "history-instance", "history-type", "create", "search-type"}
 
 // Capabilities gives the CapabilityStatement of what the engine does. Each extra
 // adds what others do with it: security, operations, names; it must not keep the
@@ -119,6 +120,13 @@ func (e *Engine) Capabilities(extra ...func(*Statement)) []byte {
 	reverse := e.reverseIncludes()
 	for _, t := range fhir.Types() {
 		rest.Resource = append(rest.Resource, e.resourceMode(t, reverse[t]))
+	}
+	for _, code := range []string{"search-system", "history-system"} {
+		rest.Interaction = append(rest.Interaction, Interaction{Code: code})
+	}
+	rest.SearchParam = e.commonParams()
+	if patient := rest.Of("Patient"); patient != nil {
+		patient.Operation = []OperationOffering{{Name: "everything", Definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything"}}
 	}
 	s.Rest = []RestMode{rest}
 	for _, add := range extra {
@@ -156,6 +164,22 @@ func (e *Engine) resourceMode(t fhir.Type, reverse []string) ResourceMode {
 		}
 	}
 	return mode
+}
+
+// commonParams lists the parameters of a search of the whole system: those that
+// every type has, and _type.
+func (e *Engine) commonParams() []SearchDefinition {
+	params := []SearchDefinition{{Name: "_type", Type: "special", Documentation: "The types to search; all that may be searched when it is not given"}}
+	for _, p := range e.Registry().Params("Patient") {
+		common := !slices.ContainsFunc(fhir.Types(), func(t fhir.Type) bool {
+			of, ok := e.Registry().Param(t, p.Name)
+			return !ok || of.URL != p.URL
+		})
+		if common {
+			params = append(params, SearchDefinition{Name: p.Name, Definition: p.URL, Type: string(p.Kind)})
+		}
+	}
+	return params
 }
 
 // reverseIncludes lists, for each type, the parameters of others that lead to it.

@@ -14,9 +14,13 @@
 //
 // A version that was deleted keeps the search terms of the one before it, so
 // that Gone is only said to those who might have read it. An old version is shown
-// only to those who may see it and the newest. Includes beyond 1000 resources
-// for a page are refused instead of cut. Bundle.total is there when it costs
-// nothing or is asked for. Referential integrity, when switched on, looks at every
-// reference that is written but those inside a Bundle, which mean its entries; a
-// deletion is held up by the references that search parameters index.
+// only to those who may see it and the newest. In the answer to _at a deletion
+// stands only when it was made within that time. A history is in the order of
+// commits, from which the times differ by no more than a transaction lasts.
+// Includes beyond 1000 resources for a page are refused instead of cut.
+// Bundle.total is there when it costs nothing or is asked for. $everything takes
+// what is of no clinical time for all times, and brings what a record refers to
+// along with each page that does. Referential integrity, when switched on, looks
+// at every reference that is written but those inside a Bundle, which mean its
+// entries; a deletion is held up by the references that search parameters index.
 package engine

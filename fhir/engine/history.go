@@ -9,8 +9,11 @@ import (
 	"mypatients/fhir/store"
 )
 
-// historyCount is the size of a page of history when none is asked for.
-const historyCount = 50
+// The size of a page of history when none is asked for, and the most.
+const (
+	historyCount = 50
+	maxHistory   = 1000
+)
 
 // HistoryQuery says which part of a history is wanted
 // (https://hl7.org/fhir/R4/http.html#history).
@@ -18,35 +21,13 @@ type HistoryQuery struct {
 	Count  int       // versions of a page; 0: 50
 	Cursor string    // _cursor of a Next; empty: from the newest
 	Since  time.Time // only versions made at or after it; zero: all
-}
 
-// ParseHistory reads _count, _since and _cursor; _count is cut to 1000. Any other
-// parameter is refused. _since is an instant.
-func ParseHistory(values url.Values) (HistoryQuery, error) {
-	var q HistoryQuery
-	for name, list := range values {
-		if len(list) != 1 {
-			return q, fhir.ElementErrorf(fhir.Invalid, name, "The parameter is given more than once.")
-		}
-		var err error
-		switch name {
-		case "_count":
-			if q.Count, err = strconv.Atoi(list[0]); err == nil && q.Count < 1 {
-				err = strconv.ErrRange
-			}
-			q.Count = min(q.Count, 1000)
-		case "_since":
-			q.Since, err = time.Parse(time.RFC3339, list[0])
-		case "_cursor":
-			q.Cursor = list[0]
-		default:
-			return q, fhir.ElementErrorf(fhir.Invalid, name, "A history does not know this parameter.")
-		}
-		if err != nil {
-			return q, fhir.ElementErrorf(fhir.Invalid, name, "The value of the parameter cannot be read.")
-		}
-	}
-	return q, nil
+	// From and To are of _at: only versions that were current at some time from
+	// From, before To. A zero To: all. A deletion counts when it was made in it.
+	From, To time.Time
+
+	Subset  fhir.Subset
+	Applied url.Values // as it was asked for, for the links, without _cursor
 }
 
 // History gives versions of one resource, newest first, deletions included. The
@@ -60,7 +41,7 @@ func (tx *Tx) History(key fhir.Key, q HistoryQuery, sight Sight) (*fhir.Page, er
 	if q.Cursor != "" {
 		var err error
 		if before, err = strconv.ParseInt(q.Cursor, 10, 64); err != nil || before < 1 {
-			return nil, fhir.ElementErrorf(fhir.Invalid, "_cursor", "This is not a place in the history.")
+			return nil, fhir.ElementErrorf(fhir.Invalid, "http._cursor", "This is not a place in the history.")
 		}
 	}
 	if _, err := tx.visible(key, sight); err != nil {
@@ -70,11 +51,21 @@ func (tx *Tx) History(key fhir.Key, q HistoryQuery, sight Sight) (*fhir.Page, er
 	if err != nil {
 		return nil, err
 	}
-	page := &fhir.Page{Applied: q.values("").Encode()}
+	next := ""
 	if len(rows) > q.Count {
+		next = strconv.FormatInt(rows[q.Count-1].Version, 10)
+	}
+	return tx.historyPage(q, rows, next)
+}
+
+// historyPage makes a page of at most Count of some versions; next is the place
+// behind them when there are more.
+func (tx *Tx) historyPage(q HistoryQuery, rows []*store.Version, next string) (*fhir.Page, error) {
+	page := &fhir.Page{Applied: q.Applied.Encode(), Subset: q.Subset}
+	if next != "" {
 		rows = rows[:q.Count]
-		page.Next = q.values(strconv.FormatInt(rows[q.Count-1].Version, 10)).Encode()
-	} else if before == 0 {
+		page.Next = withCursor(q.Applied, next)
+	} else if q.Cursor == "" {
 		total := len(rows)
 		page.Total = &total
 	}
@@ -97,10 +88,13 @@ func (tx *Tx) versions(key fhir.Key, q HistoryQuery, before int64, sight Sight) 
 			return nil, absent(err)
 		}
 		for _, v := range batch {
-			if v.Time.Before(q.Since) {
-				return rows, nil // older ones are older still
+			if q.over(v.Time) {
+				return rows, nil
 			}
-			ok, err := tx.allowed(v, sight)
+			ok, err := tx.inHistory(v, q)
+			if ok {
+				ok, err = tx.allowed(v, sight)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -118,6 +112,35 @@ func (tx *Tx) versions(key fhir.Key, q HistoryQuery, before int64, sight Sight) 
 	}
 }
 
+// disorder is by how much the times of versions may go against the order of
+// commits: what a transaction lasts, and how far the clocks of machines differ.
+const disorder = 5 * time.Minute
+
+// over reports whether the versions behind one of this time are too old.
+func (q *HistoryQuery) over(t time.Time) bool { return t.Before(q.Since.Add(-disorder)) }
+
+// early reports whether a version of this time is out by its time alone.
+func (q *HistoryQuery) early(t time.Time) bool {
+	return t.Before(q.Since) || !q.To.IsZero() && !t.Before(q.To)
+}
+
+// inHistory reports whether a version is in the part of a history that is wanted.
+func (tx *Tx) inHistory(v *store.Version, q HistoryQuery) (bool, error) {
+	switch {
+	case q.early(v.Time):
+		return false, nil
+	case q.To.IsZero() || !v.Time.Before(q.From):
+		return true, nil
+	case v.Deleted:
+		return false, nil
+	}
+	next, err := tx.reader.ResourceVersion(v.Key, v.Version+1)
+	if err == store.ErrNotFound {
+		return true, nil // it is the newest
+	}
+	return err == nil && next.Time.After(q.From), err
+}
+
 // created reports whether a version is the first or follows a deletion.
 func (tx *Tx) created(v *store.Version) (bool, error) {
 	if v.Deleted {
@@ -131,15 +154,4 @@ func (tx *Tx) created(v *store.Version) (bool, error) {
 		return false, err
 	}
 	return before.Deleted, nil
-}
-
-func (q HistoryQuery) values(cursor string) url.Values {
-	values := url.Values{"_count": {strconv.Itoa(q.Count)}}
-	if !q.Since.IsZero() {
-		values.Set("_since", q.Since.UTC().Format(fhir.InstantLayout))
-	}
-	if cursor != "" {
-		values.Set("_cursor", cursor)
-	}
-	return values
 }

@@ -19,6 +19,7 @@ const (
 type includer struct {
 	tx    *Tx
 	sight Sight
+	max   int
 	known map[store.Key]bool // matches, what is in, and what may not be seen
 	found []*store.Version   // in order of discovery
 }
@@ -33,7 +34,11 @@ func (tx *Tx) include(q *search.Query, matches []*store.Version, sight Sight) ([
 	if len(includes) == 0 || len(matches) == 0 {
 		return nil, nil
 	}
-	in := &includer{tx: tx, sight: sight, known: map[store.Key]bool{}}
+	in := &includer{tx: tx, sight: sight, max: maxIncluded, known: map[store.Key]bool{}}
+	return in.run(includes, matches)
+}
+
+func (in *includer) run(includes []search.Include, matches []*store.Version) ([]*store.Version, error) {
 	for _, v := range matches {
 		in.known[v.Key] = true
 	}
@@ -115,8 +120,8 @@ func (in *includer) reverse(i search.Include, from []*store.Version) error {
 }
 
 func (in *includer) add(v *store.Version) error {
-	if len(in.found) == maxIncluded {
-		return fhir.Errorf(fhir.TooBig, "The includes of this page bring in more than %d resources; ask for a smaller _count.", maxIncluded)
+	if len(in.found) == in.max {
+		return fhir.Errorf(fhir.TooBig, "The includes of this page bring in more than %d resources; ask for a smaller _count.", in.max)
 	}
 	in.found = append(in.found, v)
 	return nil

@@ -218,7 +218,10 @@ func TestHistory(t *testing.T) {
 		t.Errorf("got %v, total %s, next %q", rows, total(page), page.Next)
 	}
 	var all []string
-	q := engine.HistoryQuery{Count: 2}
+	q, err := engine.ParseHistory(queryOf(t, "_count=2"), false, time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for pages := 1; ; pages++ {
 		rows, page := history(q)
 		all = append(all, rows...)
@@ -228,8 +231,7 @@ func TestHistory(t *testing.T) {
 			}
 			break
 		}
-		var err error
-		if q, err = engine.ParseHistory(queryOf(t, page.Next)); err != nil {
+		if q, err = engine.ParseHistory(queryOf(t, page.Next), false, time.UTC); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -240,8 +242,8 @@ func TestHistory(t *testing.T) {
 	if rows, _ := history(engine.HistoryQuery{Since: since}); !reflect.DeepEqual(rows, want[:3]) {
 		t.Errorf("since: got %v, want %v", rows, want[:3])
 	}
-	for _, bad := range []string{"_count=0", "_count=x", "_since=yesterday", "_at=2020", "_count=1&_count=2"} {
-		_, err := engine.ParseHistory(queryOf(t, bad))
+	for _, bad := range []string{"_count=0", "_count=x", "_since=yesterday", "_at=soon", "_at=ne2020", "_sort=x", "_count=1&_count=2"} {
+		_, err := engine.ParseHistory(queryOf(t, bad), false, time.UTC)
 		wantKind(t, err, fhir.Invalid)
 	}
 	w.view(func(tx *engine.Tx) error {

@@ -18,6 +18,10 @@ import (
 // and otherwise set only when the page is known to hold all. Next is empty on
 // the last page, also when that is full.
 func (tx *Tx) Search(q *search.Query, sight Sight) (*fhir.Page, error) {
+	subset := fhir.Subset{Summary: q.Summary, Elements: q.Elements}
+	if err := subset.Check(); err != nil {
+		return nil, err
+	}
 	sight = sight.closed()
 	plan, err := tx.Plan(q, sight)
 	if err != nil {
@@ -26,10 +30,10 @@ func (tx *Tx) Search(q *search.Query, sight Sight) (*fhir.Page, error) {
 	plan.After = q.Cursor
 	if q.Cursor != "" {
 		if _, err := store.ParsePosition(q.Cursor, len(plan.Sort)); err != nil {
-			return nil, fhir.ElementErrorf(fhir.Invalid, "_cursor", "This is not a place in the result of this search.")
+			return nil, fhir.ElementErrorf(fhir.Invalid, "http._cursor", "This is not a place in the result of this search.")
 		}
 	}
-	page := &fhir.Page{Applied: q.Applied.Encode()}
+	page := &fhir.Page{Applied: q.Applied.Encode(), Subset: subset}
 	var hits []store.Hit
 	if q.Count > 0 {
 		plan.Limit = q.Count + 1

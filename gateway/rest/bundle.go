@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 
 	"mypatients/fhir"
@@ -36,7 +37,7 @@ func (q *request) bundle(kind, path string, page *fhir.Page) {
 		q.Status(http.StatusOK)
 		w := streams.Get().(*bufio.Writer)
 		w.Reset(q.Writer)
-		bundler{w, q.h.Base}.page(kind, path, page)
+		q.bundler(w, page).page(kind, path, page)
 		_ = w.Flush() // an error means that the caller has gone
 		w.Reset(nil)
 		streams.Put(w)
@@ -44,7 +45,7 @@ func (q *request) bundle(kind, path string, page *fhir.Page) {
 	}
 	whole := wholes.Get().(*bytes.Buffer)
 	whole.Reset()
-	bundler{whole, q.h.Base}.page(kind, path, page)
+	q.bundler(whole, page).page(kind, path, page)
 	q.write(http.StatusOK, whole.Bytes())
 	if whole.Cap() <= 2*maxWhole { // no giants are kept
 		wholes.Put(whole)
@@ -60,7 +61,13 @@ type sink interface {
 // A bundler writes the JSON of a Bundle.
 type bundler struct {
 	sink
-	base string
+	base    string
+	carried string // parameters of every link
+	subset  fhir.Subset
+}
+
+func (q *request) bundler(to sink, page *fhir.Page) bundler {
+	return bundler{to, q.h.Base, q.carried.Encode(), page.Subset}
 }
 
 func (b bundler) page(kind, path string, page *fhir.Page) {
@@ -101,7 +108,7 @@ func (b bundler) found(e fhir.Entry) {
 	} else {
 		b.fullURL(e.Resource.Key)
 		b.raw(`,"resource":`)
-		_, _ = b.Write(e.Resource.JSON)
+		_, _ = b.Write(b.subset.Of(e.Resource.Type, e.Resource.JSON))
 	}
 	b.raw(`,"search":{"mode":"` + e.Mode + `"}`)
 }
@@ -118,7 +125,7 @@ func (b bundler) version(e fhir.Entry) {
 	}
 	if !r.Deleted {
 		b.raw(`,"resource":`)
-		_, _ = b.Write(r.JSON)
+		_, _ = b.Write(b.subset.Of(r.Type, r.JSON))
 	}
 	b.raw(`,"request":{"method":"` + method + `","url":"` + at + `"},"response":{"status":"` + status +
 		`","etag":"W/\"` + strconv.FormatInt(r.Version, 10) + `\"","lastModified":"` + instant(r.Updated) + `"}`)
@@ -136,9 +143,9 @@ func (b bundler) fullURL(key fhir.Key) {
 }
 
 func (b bundler) link(relation, path, query string) {
-	address := b.base + "/" + path
-	if query != "" {
-		address += "?" + query
+	address := strings.TrimSuffix(b.base+"/"+path, "/")
+	if both := strings.Trim(query+"&"+b.carried, "&"); both != "" {
+		address += "?" + both
 	}
 	quoted, _ := json.Marshal(address) // a string always has a JSON form
 	b.raw(`{"relation":"` + relation + `","url":`)

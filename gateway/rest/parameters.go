@@ -3,6 +3,8 @@ package rest
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"mypatients/fhir"
@@ -26,12 +28,17 @@ type argument struct {
 // arguments reads the body of an operation. No body at all is as good as empty
 // Parameters.
 func (q *request) arguments() (*arguments, error) {
-	a := &arguments{asked: map[string]bool{}}
-	if q.Request.ContentLength == 0 {
-		return a, q.noQuery()
-	}
 	if err := q.noQuery(); err != nil {
 		return nil, err
+	}
+	return q.queryArguments()
+}
+
+// queryArguments is arguments for an operation that reads the query too.
+func (q *request) queryArguments() (*arguments, error) {
+	a := &arguments{asked: map[string]bool{}}
+	if q.Request.ContentLength == 0 {
+		return a, nil
 	}
 	body, err := q.resourceBody()
 	if err != nil {
@@ -129,6 +136,26 @@ func (a *arguments) word(arg argument) string {
 	}
 	a.wrong(arg, "This must be a text.")
 	return ""
+}
+
+// into adds arguments that are primitives to a query.
+func (a *arguments) into(query url.Values, names ...string) {
+	for _, name := range names {
+		var words []string
+		for _, arg := range a.many(name) {
+			switch value := arg.value.(type) {
+			case string:
+				words = append(words, value)
+			case json.Number:
+				words = append(words, value.String())
+			default:
+				a.wrong(arg, "This must be a primitive value.")
+			}
+		}
+		if words != nil {
+			query.Add(name, strings.Join(words, ","))
+		}
+	}
 }
 
 // types takes the resource types given under a name.

@@ -13,7 +13,7 @@ import (
 //
 //	200 · 304 unchanged · 401 · 403 scope · 404 absent or hidden · 410 deleted
 func (q *request) read() error {
-	if err := q.noQuery(); err != nil {
+	if err := q.part(); err != nil {
 		return err
 	}
 	r, err := q.h.Guard.Read(q.Request.Context(), q.caller, q.key())
@@ -26,7 +26,7 @@ func (q *request) read() error {
 
 // vread: https://hl7.org/fhir/R4/http.html#vread
 func (q *request) vread() error {
-	if err := q.noQuery(); err != nil {
+	if err := q.part(); err != nil {
 		return err
 	}
 	version, err := strconv.ParseInt(q.segments[3], 10, 64)
@@ -41,6 +41,14 @@ func (q *request) vread() error {
 	return nil
 }
 
+// part reads _summary and _elements, of which a read has no others beside.
+func (q *request) part() (err error) {
+	if q.subset, err = fhir.ParseSubset(q.query); err != nil {
+		return err
+	}
+	return q.noQuery()
+}
+
 // unlessFresh answers with a resource, or with 304 when the caller has it
 // (https://hl7.org/fhir/R4/http.html#cread).
 func (q *request) unlessFresh(r *fhir.Resource) {
@@ -49,6 +57,11 @@ func (q *request) unlessFresh(r *fhir.Resource) {
 		q.Header("Cache-Control", "no-store")
 		q.Status(http.StatusNotModified)
 		return
+	}
+	if !q.subset.All() {
+		part := *r
+		part.JSON = q.subset.Of(r.Type, r.JSON)
+		r = &part
 	}
 	q.resource(http.StatusOK, r)
 }
@@ -69,23 +82,61 @@ func (q *request) fresh(r *fhir.Resource) bool {
 	return err == nil && !r.Updated.Truncate(time.Second).After(since)
 }
 
-// history of an instance: https://hl7.org/fhir/R4/http.html#history
+// history of an instance, of a type, of the system:
+// https://hl7.org/fhir/R4/http.html#history
 func (q *request) history() error {
-	page, err := q.h.Guard.History(q.Request.Context(), q.caller, q.key(), q.query)
-	if err != nil {
-		return err
-	}
-	q.bundle("history", q.key().String()+"/_history", page)
-	return nil
+	page, err := q.h.Guard.History(q.Request.Context(), q.caller, q.key(), q.query, q.lenient)
+	return q.answered("history", q.key().String()+"/_history", page, err)
+}
+
+func (q *request) typeHistory() error {
+	page, err := q.h.Guard.TypeHistory(q.Request.Context(), q.caller, q.typ, q.query, q.lenient)
+	return q.answered("history", string(q.typ)+"/_history", page, err)
+}
+
+func (q *request) systemHistory() error {
+	page, err := q.h.Guard.SystemHistory(q.Request.Context(), q.caller, q.query, q.lenient)
+	return q.answered("history", "_history", page, err)
 }
 
 // search by GET: https://hl7.org/fhir/R4/http.html#search
 func (q *request) search() error {
 	page, err := q.h.Guard.Search(q.Request.Context(), q.caller, q.typ, q.query, q.lenient)
+	return q.answered("searchset", string(q.typ), page, err)
+}
+
+func (q *request) searchSystem() error {
+	page, err := q.h.Guard.SearchSystem(q.Request.Context(), q.caller, q.query, q.lenient)
+	return q.answered("searchset", "", page, err)
+}
+
+// everything: https://hl7.org/fhir/R4/patient-operation-everything.html, of one
+// patient or of all that the caller has.
+func (q *request) everything() error {
+	if q.Request.Method == http.MethodPost {
+		a, err := q.queryArguments()
+		if err != nil {
+			return err
+		}
+		a.into(q.query, "start", "end", "_since", "_type", "_count")
+		if err := a.finish(); err != nil {
+			return err
+		}
+	}
+	page, err := q.h.Guard.Everything(q.Request.Context(), q.caller, q.id, q.query, q.lenient)
+	path := "Patient/$everything"
+	if q.id != "" {
+		path = q.key().String() + "/$everything"
+	}
+	return q.answered("searchset", path, page, err)
+}
+
+// answered answers with a page, unless there was an error.
+func (q *request) answered(kind, path string, page *fhir.Page, err error) error {
 	if err != nil {
 		return err
 	}
-	q.bundle("searchset", string(q.typ), page)
+	q.bundle(kind, path, page)
 	return nil
 }
 

@@ -2,10 +2,13 @@ package rest
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,8 +27,10 @@ type request struct {
 	typ      fhir.Type  // set by route
 	id       string     // set by route
 	query    url.Values // without _format and _pretty
-	format   string     // _format; empty when not given
-	media    string     // media type of the answer
+	carried  url.Values // _format and _pretty as they came, for the links of a page
+	subset   fhir.Subset
+	format   string // _format; empty when not given
+	media    string // media type of the answer
 	pretty   bool
 	lenient  bool   // Prefer: handling=lenient
 	answer   string // Prefer: return=…: "minimal", "representation", "OperationOutcome" or empty
@@ -36,9 +41,17 @@ type request struct {
 
 func (q *request) key() fhir.Key { return fhir.Key{Type: q.typ, ID: q.id} }
 
-// parse reads path, query and Prefer.
+// parse reads path, query and Prefer. _format and _pretty come first: they hold
+// for refusals too.
 func (q *request) parse() error {
 	u := q.Request.URL
+	values, malformed := url.ParseQuery(u.RawQuery) // with what can be read
+	q.query = values
+	q.general()
+	q.prefer()
+	if malformed != nil {
+		return fhir.Errorf(fhir.Invalid, "The query string is not well-formed.")
+	}
 	if strings.Contains(strings.ToLower(u.RawPath), "%2f") {
 		return fhir.Errorf(fhir.Invalid, "The path holds an encoded slash.")
 	}
@@ -50,30 +63,23 @@ func (q *request) parse() error {
 			return fhir.Errorf(fhir.Invalid, "The path holds an empty part.")
 		}
 	}
-	q.query = url.Values{}
-	if u.RawQuery != "" {
-		values, err := url.ParseQuery(u.RawQuery)
-		if err != nil {
-			return fhir.Errorf(fhir.Invalid, "The query string is not well-formed.")
-		}
-		q.query = values
-	}
-	q.general()
-	q.prefer()
 	return nil
 }
 
 // general takes out the parameters that concern every answer
 // (https://hl7.org/fhir/R4/http.html#parameters).
 func (q *request) general() {
-	if v, ok := q.query["_format"]; ok {
-		q.format = v[len(v)-1]
-		delete(q.query, "_format")
+	if q.carried == nil {
+		q.carried = url.Values{}
 	}
-	if v, ok := q.query["_pretty"]; ok {
-		q.pretty = v[len(v)-1] == "true"
-		delete(q.query, "_pretty")
+	for _, name := range []string{"_format", "_pretty"} {
+		if v, ok := q.query[name]; ok {
+			q.carried[name] = v[len(v)-1:]
+			delete(q.query, name)
+		}
 	}
+	q.format = q.carried.Get("_format")
+	q.pretty = q.carried.Get("_pretty") == "true"
 }
 
 // prefer reads the Prefer headers (RFC 7240); what it does not know it ignores,
@@ -98,10 +104,14 @@ func (q *request) noQuery() error {
 	if q.lenient {
 		return nil
 	}
-	for name := range q.query {
-		return fhir.Errorf(fhir.Invalid, "The parameter %q is not supported here.", name)
+	var issues []fhir.Issue
+	for _, name := range slices.Sorted(maps.Keys(q.query)) {
+		issues = append(issues, fhir.Issue{Text: fmt.Sprintf("The parameter %q is not supported here.", name), Expression: "http." + name})
 	}
-	return nil
+	if issues == nil {
+		return nil
+	}
+	return &fhir.Error{Kind: fhir.Invalid, Issues: issues[:min(len(issues), 20)]}
 }
 
 // body reads a body of one of the media types, up to the limit.

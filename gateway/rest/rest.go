@@ -9,10 +9,9 @@
 //
 // # Differences from the specification
 //
-// XML and Turtle are not spoken (406, 415). Batch and transaction, PATCH,
-// conditional interactions by query or If-None-Exist, and history and search of
-// the whole system are not offered yet; asking for them is refused, never
-// ignored. The same holds for _summary and _elements on a read.
+// XML and Turtle are not spoken (406, 415). Batch and transaction, PATCH, and
+// conditional interactions by query or If-None-Exist are not offered yet; asking
+// for them is refused, never ignored.
 package rest
 
 import (

@@ -20,6 +20,9 @@ type route struct {
 type routes map[string]route
 
 var (
+	atBase     = routes{"GET": {name: "search-system", run: (*request).searchSystem}}
+	atBaseForm = routes{"POST": {name: "search-system", run: (*request).searchSystemForm}}
+	atBaseLog  = routes{"GET": {name: "history-system", run: (*request).systemHistory}}
 	atMetadata = routes{"GET": {name: "capabilities", public: (*request).capabilities}}
 	atType     = routes{
 		"GET":  {name: "search", run: (*request).search},
@@ -31,20 +34,27 @@ var (
 		"PUT":    {name: "update", run: (*request).update},
 		"DELETE": {name: "delete", run: (*request).delete},
 	}
+	atTypeLog = routes{"GET": {name: "history-type", run: (*request).typeHistory}}
 	atHistory = routes{"GET": {name: "history", run: (*request).history}}
 	atVersion = routes{"GET": {name: "vread", run: (*request).vread}}
 
+	everything = routes{
+		"GET":  {name: "$everything", run: (*request).everything},
+		"POST": {name: "$everything", run: (*request).everything},
+	}
 	onType = map[string]routes{ // by type, * for any, and operation
 		"*/$validate":                {"POST": {name: "$validate", run: (*request).validate}},
 		"Patient/$request-access":    {"POST": {name: "$request-access", run: (*request).requestAccess}},
+		"Patient/$everything":        everything,
 		"Patient/$redeem-invitation": {"POST": {name: "$redeem-invitation", run: (*request).redeem}},
 	}
 	onInstance = map[string]routes{
-		"Consent/$approve":  {"POST": {name: "$approve", run: (*request).approve}},
-		"Consent/$decline":  {"POST": {name: "$decline", run: (*request).decline}},
-		"Consent/$revoke":   {"POST": {name: "$revoke", run: (*request).revoke}},
-		"Consent/$withdraw": {"POST": {name: "$withdraw", run: (*request).withdraw}},
-		"Patient/$invite":   {"POST": {name: "$invite", run: (*request).invite}},
+		"Consent/$approve":    {"POST": {name: "$approve", run: (*request).approve}},
+		"Consent/$decline":    {"POST": {name: "$decline", run: (*request).decline}},
+		"Consent/$revoke":     {"POST": {name: "$revoke", run: (*request).revoke}},
+		"Consent/$withdraw":   {"POST": {name: "$withdraw", run: (*request).withdraw}},
+		"Patient/$everything": everything,
+		"Patient/$invite":     {"POST": {name: "$invite", run: (*request).invite}},
 		"*/$validate": {
 			"GET":  {name: "$validate", run: (*request).validate},
 			"POST": {name: "$validate", run: (*request).validate},
@@ -86,10 +96,17 @@ func (q *request) place() (routes, error) {
 	s := q.segments
 	nothing := refuse(http.StatusNotFound, "not-supported", "There is nothing at this address.")
 	if len(s) == 0 {
-		return nil, nothing // batch, transaction and search of the whole system are not offered
+		return atBase, nil
 	}
-	if len(s) == 1 && s[0] == "metadata" {
-		return atMetadata, nil
+	if len(s) == 1 {
+		switch s[0] {
+		case "metadata":
+			return atMetadata, nil
+		case "_search":
+			return atBaseForm, nil
+		case "_history":
+			return atBaseLog, nil
+		}
 	}
 	q.typ = fhir.Type(s[0])
 	if !q.typ.Valid() {
@@ -100,6 +117,9 @@ func (q *request) place() (routes, error) {
 	}
 	if len(s) == 2 && s[1] == "_search" {
 		return atSearch, nil
+	}
+	if len(s) == 2 && s[1] == "_history" {
+		return atTypeLog, nil
 	}
 	if s[1][0] == '$' || s[1][0] == '_' {
 		if at, ok := operation(onType, s[0], s[1]); ok && len(s) == 2 {

@@ -9,6 +9,22 @@ import (
 // searchForm is search by POST: parameters come in the form, in the query, or in
 // both (https://hl7.org/fhir/R4/search.html#Introduction).
 func (q *request) searchForm() error {
+	if err := q.form(); err != nil {
+		return err
+	}
+	return q.search()
+}
+
+func (q *request) searchSystemForm() error {
+	if err := q.form(); err != nil {
+		return err
+	}
+	return q.searchSystem()
+}
+
+// form adds the parameters of a form to those of the query. _format and _pretty
+// count as if they stood there.
+func (q *request) form() error {
 	body, err := q.body("application/x-www-form-urlencoded")
 	if err != nil {
 		return err
@@ -20,12 +36,10 @@ func (q *request) searchForm() error {
 	for name, values := range form {
 		q.query[name] = append(q.query[name], values...)
 	}
-	media := q.format
+	format := q.format
 	q.general()
-	if q.format != media { // _format was in the form
-		if err := q.negotiate(); err != nil {
-			return err
-		}
+	if q.format != format { // it was in the form
+		return q.negotiate()
 	}
-	return q.search()
+	return nil
 }

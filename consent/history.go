@@ -1,0 +1,306 @@
+package consent
+
+import (
+	"context"
+	"net/url"
+	"slices"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// History lists the versions of a resource, newest first.
+func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.Values, lenient bool) (*fhir.Page, error) {
+	e := g.entry(c, "history", key.Type)
+	if err := g.requireScope(c, key.Type, smart.MayRead); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	q, err := g.historyQuery(c, key.String()+"/_history", values, lenient)
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	var page *fhir.Page
+	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+		s, err := g.lookAt(tx, c, key, smart.MayRead)
+		if err != nil {
+			return err
+		}
+		e.seenBy(s)
+		if page, err = tx.History(key, q, s.sight); err != nil {
+			return err
+		}
+		for _, entry := range page.Entries {
+			e.returned(entry.Resource)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if err := g.auditor.write(ctx, e); err != nil {
+		return nil, err
+	}
+	page.Next = g.sealLink(c, key.String()+"/_history", page.Next)
+	return page, nil
+}
+
+// historyQuery reads the parameters of a history; what names it, in its links.
+func (g *Guard) historyQuery(c Caller, what string, values url.Values, lenient bool) (engine.HistoryQuery, error) {
+	values, err := g.openLink(c, what, values)
+	if err != nil {
+		return engine.HistoryQuery{}, err
+	}
+	return engine.ParseHistory(values, lenient, g.zone)
+}
+
+// TypeHistory lists the versions of all resources of a type, newest first. SMART
+// counts it as a search of the type.
+func (g *Guard) TypeHistory(ctx context.Context, c Caller, t fhir.Type, values url.Values, lenient bool) (*fhir.Page, error) {
+	e := g.entry(c, "history-type", t)
+	if err := g.requireScope(c, t, smart.MaySearch); err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if t == "AuditEvent" { // rendered, in one version each
+		return nil, g.refused(ctx, e, fhir.Errorf(fhir.Unsupported, "AuditEvents have no history: they never change. Search for them by patient."))
+	}
+	return g.logHistory(ctx, c, e, []fhir.Type{t}, string(t)+"/_history", values, lenient)
+}
+
+// SystemHistory lists the versions of all resources of the types that the scopes
+// open to searching, newest first, without AuditEvents, which are rendered.
+func (g *Guard) SystemHistory(ctx context.Context, c Caller, values url.Values, lenient bool) (*fhir.Page, error) {
+	e := g.entry(c, "history-system", "")
+	types, err := g.openTypes(c, nil)
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	return g.logHistory(ctx, c, e, types, "_history", values, lenient)
+}
+
+func (g *Guard) logHistory(ctx context.Context, c Caller, e *auditEntry, types []fhir.Type, what string, values url.Values, lenient bool) (*fhir.Page, error) {
+	q, err := g.historyQuery(c, what, values, lenient)
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	var page *fhir.Page
+	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+		limits := limitsToAny(c, types, smart.MaySearch)
+		s, err := g.look(tx, c, "", smart.MaySearch, limits)
+		if err != nil {
+			return err
+		}
+		s.types = types
+		sources, err := s.sources(tx, limits)
+		if err != nil {
+			return err
+		}
+		if page, err = tx.LogHistory(sources, q, s.only); err != nil {
+			return err
+		}
+		e.page(s, page)
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if err := g.auditor.write(ctx, e); err != nil {
+		return nil, err
+	}
+	page.Next = g.sealLink(c, what, page.Next)
+	return page, nil
+}
+
+// only is the sight of a call that is about some types and no others.
+func (s *sighting) only(t fhir.Type) store.Expr {
+	if !slices.Contains(s.types, t) {
+		return store.None()
+	}
+	return s.sight(t)
+}
+
+// maxMerged is how many logs a history puts together at most. Each costs one
+// look-up for every page; a caller with more patients than that walks the log of
+// the type, or all of it, and steps over what they may not see, which is quicker
+// the more of it is theirs.
+const maxMerged = 1000
+
+// sources says where to look for the history of the types of a call: for one who
+// sees some patients' records, in the logs of these, so that the cost is that of
+// the records; and for what belongs to no patient, in the logs of its types.
+func (s *sighting) sources(tx *engine.Tx, limits []string) ([]engine.Source, error) {
+	var owned, free []fhir.Type
+	all := s.person.is(smart.System) || s.person.is(smart.Staff) || s.person.is(smart.Admin)
+	for _, t := range s.types {
+		switch {
+		case isNone(s.scopes(t)):
+		case all || isDirectory(t):
+			free = append(free, t)
+		default:
+			owned = append(owned, t)
+		}
+	}
+	if all && len(free) > maxTypeLogs {
+		return []engine.Source{{}}, nil
+	}
+	var sources []engine.Source
+	for _, t := range free {
+		sources = append(sources, engine.Source{Type: t})
+	}
+	if len(owned) == 0 {
+		return sources, nil
+	}
+	owners, err := s.ownersOf(tx, owned, limits)
+	if err != nil {
+		return nil, err
+	}
+	var one fhir.Type // the log of an owner is read for one type or for all
+	if len(owned) == 1 {
+		one = owned[0]
+	}
+	if len(owners) > maxMerged {
+		return append(sources, engine.Source{Type: one}), nil
+	}
+	for _, o := range owners {
+		sources = append(sources, engine.Source{Type: one, Owner: o})
+	}
+	return sources, nil
+}
+
+// maxTypeLogs is how many types a caller who sees whole types has merged; with
+// more, all of the log is walked.
+const maxTypeLogs = 40
+
+// ownersOf lists the patients in whose records there may be something to see: all
+// on whom there is a basis, and of a provider those whom they asked for access.
+func (s *sighting) ownersOf(tx *engine.Tx, types []fhir.Type, limits []string) ([]string, error) {
+	owners := map[string]bool{}
+	for _, d := range s.decisions {
+		owners[d.patient] = true
+	}
+	if slices.Contains(types, "Consent") && s.person.is(smart.Provider) {
+		own, err := findAll(tx, "Consent", s.ownConsents())
+		if err != nil {
+			return nil, err
+		}
+		asked := map[string]bool{}
+		for _, v := range own {
+			addOwners(asked, v)
+		}
+		for o := range asked {
+			if limits == nil || slices.Contains(limits, o) {
+				owners[o] = true
+			}
+		}
+	}
+	list := make([]string, 0, len(owners))
+	for o := range owners {
+		list = append(list, o)
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// openTypes gives the types that a caller may search: of those that are named,
+// all, or the refusal names the others; when none is named, those that the scopes
+// open, or a refusal when they open none. AuditEvents are rendered, and found
+// by patient alone.
+func (g *Guard) openTypes(c Caller, named []fhir.Type) ([]fhir.Type, error) {
+	if slices.Contains(named, "AuditEvent") {
+		return nil, fhir.ElementErrorf(fhir.Unsupported, "http._type", "AuditEvents are not among what is searched together; search for them by patient.")
+	}
+	types := named
+	if named == nil {
+		types = fhir.Types()
+	}
+	var open []fhir.Type
+	var issues []fhir.Issue
+	for _, t := range types {
+		switch {
+		case t == "AuditEvent":
+		case g.requireScope(c, t, smart.MaySearch) == nil:
+			open = append(open, t)
+		case named != nil:
+			issues = append(issues, fhir.Issue{Text: "The scopes granted do not allow this on " + string(t) + ".", Expression: "http._type"})
+		}
+	}
+	if len(open) == 0 && issues == nil {
+		issues = []fhir.Issue{{Text: "The scopes granted do not allow to search any type."}}
+	}
+	if issues != nil {
+		return nil, &fhir.Error{Kind: fhir.Forbidden, Issues: issues}
+	}
+	return open, nil
+}
+
+// limitsToAny is [limitsTo] for several types: a patient is in when they are for
+// one of the types.
+func limitsToAny(c Caller, types []fhir.Type, want smart.Permission) []string {
+	all := []string{}
+	for _, t := range types {
+		limits := limitsTo(c, t, want)
+		if limits == nil {
+			return nil
+		}
+		for _, l := range limits {
+			if !slices.Contains(all, l) {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}
+
+// SearchSystem finds resources of several types: those that _type names, or all
+// that the scopes open to searching.
+func (g *Guard) SearchSystem(ctx context.Context, c Caller, values url.Values, lenient bool) (*fhir.Page, error) {
+	e := g.entry(c, "search-system", "")
+	queries, types, err := g.systemQueries(c, values, lenient)
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	var page *fhir.Page
+	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+		patients := limitsToAny(c, types, smart.MaySearch)
+		if patients != nil && len(queries[0].Includes()) > 0 {
+			patients = limitsToAny(c, append(slices.Clone(types), "Patient"), smart.MaySearch)
+		}
+		s, err := g.look(tx, c, "", smart.MaySearch, patients)
+		if err != nil {
+			return err
+		}
+		s.types = types
+		if page, err = tx.SearchSystem(queries, s.sight); err != nil {
+			return err
+		}
+		e.page(s, page)
+		return nil
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if err := g.auditor.write(ctx, e); err != nil {
+		return nil, err
+	}
+	page.Next = g.sealLink(c, "", page.Next)
+	return page, nil
+}
+
+func (g *Guard) systemQueries(c Caller, values url.Values, lenient bool) ([]*search.Query, []fhir.Type, error) {
+	values, err := g.openLink(c, "", values)
+	if err != nil {
+		return nil, nil, err
+	}
+	named, err := search.ParseTypes(values)
+	if err != nil {
+		return nil, nil, err
+	}
+	types, err := g.openTypes(c, named)
+	if err != nil {
+		return nil, nil, err
+	}
+	queries, err := g.engine.Registry().ParseSystem(types, values, search.Options{Lenient: lenient, Base: g.base + "/fhir", DefaultCount: defaultPage, MaxCount: maxPage})
+	return queries, types, err
+}

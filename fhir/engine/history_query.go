@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"mypatients/fhir"
+)
+
+// ParseHistory reads _count (cut to 1000), _since, _at, _cursor, _summary and
+// _elements. Any other parameter is refused, or left out when lenient. _since is
+// an instant; a date stands for its beginning. _at is a date or dateTime and
+// stands for as long as its last digit says, in the zone; ge, gt, le and lt before
+// it make it the beginning or the end of a longer period.
+func ParseHistory(values url.Values, lenient bool, zone *time.Location) (HistoryQuery, error) {
+	q := HistoryQuery{Applied: url.Values{}}
+	rest := url.Values{}
+	for name, list := range values {
+		rest[name] = slices.Clone(list)
+	}
+	var err error
+	if q.Subset, err = fhir.ParseSubset(rest); err != nil {
+		return q, err
+	}
+	q.Applied = q.Subset.Values()
+	for name, list := range rest {
+		if len(list) != 1 && name != "_at" {
+			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "The parameter is given more than once.")
+		}
+		var ok bool
+		switch name {
+		case "_count":
+			q.Count, err = strconv.Atoi(list[0])
+			ok = err == nil && q.Count > 0
+			q.Count = min(q.Count, maxHistory)
+		case "_since":
+			q.Since, _, ok = span(list[0], zone)
+		case "_at":
+			ok = !slices.ContainsFunc(list, func(value string) bool { return !q.at(value, zone) })
+		case "_cursor":
+			q.Cursor = list[0]
+			continue
+		default:
+			if lenient {
+				continue
+			}
+			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "A history has no parameter %q.", name)
+		}
+		if !ok {
+			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "The value of %s cannot be read.", name)
+		}
+		q.Applied[name] = list
+	}
+	return q, nil
+}
+
+// The ends of time.
+var (
+	longAgo  = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	farAhead = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+)
+
+// at narrows the query to one value of _at.
+func (q *HistoryQuery) at(value string, zone *time.Location) bool {
+	prefix := ""
+	if len(value) > 2 && value[0] > '9' {
+		prefix, value = value[:2], value[2:]
+	}
+	from, to, ok := span(value, zone)
+	switch prefix {
+	case "", "eq":
+	case "ge":
+		to = farAhead
+	case "gt":
+		from, to = to, farAhead
+	case "le":
+		from = longAgo
+	case "lt":
+		from, to = longAgo, from
+	default:
+		return false
+	}
+	if q.To.IsZero() {
+		q.From, q.To = from, to
+		return ok
+	}
+	if from.After(q.From) {
+		q.From = from
+	}
+	if to.Before(q.To) {
+		q.To = to
+	}
+	return ok
+}
+
+// span gives the first moment of a date or dateTime and the first one after it
+// (https://hl7.org/fhir/R4/datatypes.html#dateTime).
+func span(s string, zone *time.Location) (from, to time.Time, ok bool) {
+	for _, p := range []struct {
+		layout              string
+		years, months, days int
+	}{{"2006", 1, 0, 0}, {"2006-01", 0, 1, 0}, {"2006-01-02", 0, 0, 1}} {
+		if t, err := time.ParseInLocation(p.layout, s, zone); err == nil {
+			return t, t.AddDate(p.years, p.months, p.days), true
+		}
+	}
+	s = strings.ReplaceAll(s, " ", "+") // a plus sign that was not escaped
+	t, err := time.Parse(time.RFC3339Nano, s)
+	unit := time.Second
+	if strings.Contains(s, ".") {
+		unit = time.Millisecond
+	}
+	return t, t.Add(unit), err == nil
+}
