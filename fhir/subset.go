@@ -18,7 +18,8 @@ import (
 //
 // A subset keeps what makes sense of the rest: resourceType, id and meta, with
 // the tag SUBSETTED; elements that are mandatory, but for _summary=data, which
-// leaves out the narrative alone; and modifiers, but for _summary=text. With
+// leaves out the narrative alone; modifiers, but for _summary=text; and contained
+// resources when something that stays refers to one. With
 // _summary=true this holds inside backbone elements too, and of datatypes what
 // is no part of a summary (Attachment.data) is left out.
 type Subset struct {
@@ -88,6 +89,7 @@ func (s Subset) Of(t Type, body []byte) []byte {
 	c.keep = s.keeper(t)
 	c.out = append(c.out, '{')
 	tagged := false
+	var contained member
 	for at := 1; at < len(body) && body[at] != '}'; {
 		m, next := memberAt(body, at)
 		if m.end > len(body) || m.value-2 <= m.start {
@@ -103,11 +105,17 @@ func (s Subset) Of(t Type, body []byte) []byte {
 		case name == "resourceType" || base == "id":
 			c.copy(m)
 		default:
-			if keep, inside := c.keep(base); keep {
+			keep, inside := c.keep(base)
+			if keep {
 				c.member(m, inside)
+			} else if name == "contained" {
+				contained = m
 			}
 		}
 		at = next
+	}
+	if contained.end > 0 && bytes.Contains(c.out, []byte(`"reference":"#`)) { // what stays refers to it
+		c.copy(contained)
 	}
 	if !tagged {
 		c.comma()

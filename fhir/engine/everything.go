@@ -31,24 +31,13 @@ const maxReferred = 10 * maxIncluded
 // _elements. Any other parameter is refused, or left out when lenient. Dates are
 // days, months or years in the zone; both ends are included.
 func ParseEverything(values url.Values, lenient bool, zone *time.Location) (EverythingQuery, error) {
-	q := EverythingQuery{Applied: url.Values{}}
-	rest := url.Values{}
-	for name, list := range values {
-		rest[name] = slices.Clone(list)
-	}
+	var q EverythingQuery
 	var err error
-	if q.Types, err = search.ParseTypes(rest); err != nil {
+	if q.Types, err = search.ParseTypes(values); err != nil {
 		return q, err
 	}
-	if q.Subset, err = fhir.ParseSubset(rest); err != nil {
-		return q, err
-	}
-	q.Applied = q.Subset.Values()
-	for name, list := range rest {
-		if len(list) != 1 {
-			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "The parameter is given more than once.")
-		}
-		var ok bool
+	q.Subset, q.Applied, err = parameters(values, lenient, "$everything", func(name string, list []string) (known, ok bool) {
+		var err error
 		switch name {
 		case "start":
 			q.Start, _, ok = span(list[0], zone)
@@ -63,20 +52,13 @@ func ParseEverything(values url.Values, lenient bool, zone *time.Location) (Ever
 		case "_type":
 			ok = true
 		case "_cursor":
-			q.Cursor = list[0]
-			continue
+			q.Cursor, ok = list[0], true
 		default:
-			if lenient {
-				continue
-			}
-			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "$everything has no parameter %q.", name)
+			return false, false
 		}
-		if !ok {
-			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "The value of %s cannot be read.", name)
-		}
-		q.Applied[name] = list
-	}
-	return q, nil
+		return true, ok && len(list) == 1
+	})
+	return q, err
 }
 
 // RecordTypes lists the types that can belong to a patient's record: Patient

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -16,45 +18,57 @@ import (
 // stands for as long as its last digit says, in the zone; ge, gt, le and lt before
 // it make it the beginning or the end of a longer period.
 func ParseHistory(values url.Values, lenient bool, zone *time.Location) (HistoryQuery, error) {
-	q := HistoryQuery{Applied: url.Values{}}
-	rest := url.Values{}
-	for name, list := range values {
-		rest[name] = slices.Clone(list)
-	}
+	var q HistoryQuery
 	var err error
-	if q.Subset, err = fhir.ParseSubset(rest); err != nil {
-		return q, err
-	}
-	q.Applied = q.Subset.Values()
-	for name, list := range rest {
-		if len(list) != 1 && name != "_at" {
-			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "The parameter is given more than once.")
-		}
-		var ok bool
+	q.Subset, q.Applied, err = parameters(values, lenient, "A history", func(name string, list []string) (known, ok bool) {
+		var err error
 		switch name {
 		case "_count":
 			q.Count, err = strconv.Atoi(list[0])
-			ok = err == nil && q.Count > 0
+			ok = err == nil && q.Count > 0 && len(list) == 1
 			q.Count = min(q.Count, maxHistory)
 		case "_since":
 			q.Since, _, ok = span(list[0], zone)
+			ok = ok && len(list) == 1
 		case "_at":
 			ok = !slices.ContainsFunc(list, func(value string) bool { return !q.at(value, zone) })
 		case "_cursor":
-			q.Cursor = list[0]
-			continue
+			q.Cursor, ok = list[0], len(list) == 1
 		default:
-			if lenient {
-				continue
-			}
-			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "A history has no parameter %q.", name)
+			return false, false
 		}
-		if !ok {
-			return q, fhir.ElementErrorf(fhir.Invalid, "http."+name, "The value of %s cannot be read.", name)
-		}
-		q.Applied[name] = list
+		return true, ok
+	})
+	return q, err
+}
+
+// parameters reads the parameters of an interaction, called what, and gives those
+// that shape the answer and all that were applied, without _cursor. Those that are
+// refused are told of together.
+func parameters(values url.Values, lenient bool, what string, read func(name string, list []string) (known, ok bool)) (fhir.Subset, url.Values, error) {
+	rest := maps.Clone(values)
+	subset, err := fhir.ParseSubset(rest)
+	if err != nil {
+		return subset, nil, err
 	}
-	return q, nil
+	applied := subset.Values()
+	var issues []fhir.Issue
+	for _, name := range slices.Sorted(maps.Keys(rest)) {
+		known, ok := read(name, rest[name])
+		switch {
+		case ok && name != "_cursor":
+			applied[name] = rest[name]
+		case ok, !known && lenient:
+		case known:
+			issues = append(issues, fhir.Issue{Text: fmt.Sprintf("The value of %s cannot be read, or is given twice.", name), Expression: "http." + name})
+		default:
+			issues = append(issues, fhir.Issue{Text: fmt.Sprintf("%s has no parameter %q.", what, name), Expression: "http." + name})
+		}
+	}
+	if issues != nil {
+		return subset, nil, &fhir.Error{Kind: fhir.Invalid, Issues: issues[:min(len(issues), 20)]}
+	}
+	return subset, applied, nil
 }
 
 // The ends of time.
