@@ -35,19 +35,23 @@ func ParseSubset(values url.Values) (Subset, error) {
 		delete(values, "_summary")
 		s.Summary = given[0]
 		if len(given) > 1 || !slices.Contains([]string{"true", "text", "data", "false"}, s.Summary) {
-			return s, ElementErrorf(Invalid, "http._summary", "Here _summary is one of true, text, data and false.")
+			return s, badParameter("http._summary", "Here _summary is one of true, text, data and false.")
 		}
 	}
 	for _, list := range values["_elements"] {
 		for name := range strings.SplitSeq(list, ",") {
 			if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.") != "" || name == "" {
-				return s, ElementErrorf(Invalid, "http._elements", "The value of _elements is a list of names of elements, separated by commas.")
+				return s, badParameter("http._elements", "The value of _elements is a list of names of elements, separated by commas.")
 			}
 			s.Elements = append(s.Elements, name)
 		}
 	}
 	delete(values, "_elements")
 	return s, s.Check()
+}
+
+func badParameter(name, text string) error {
+	return &Error{Kind: Invalid, Issues: []Issue{{Code: "value", Text: text, Expression: name}}}
 }
 
 // Check refuses a summary together with elements: they contradict each other.

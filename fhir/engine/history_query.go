@@ -60,9 +60,9 @@ func parameters(values url.Values, lenient bool, what string, read func(name str
 			applied[name] = rest[name]
 		case ok, !known && lenient:
 		case known:
-			issues = append(issues, fhir.Issue{Text: fmt.Sprintf("The value of %s cannot be read, or is given twice.", name), Expression: "http." + name})
+			issues = append(issues, fhir.Issue{Code: "value", Text: fmt.Sprintf("The value of %s cannot be read, or is given twice.", name), Expression: "http." + name})
 		default:
-			issues = append(issues, fhir.Issue{Text: fmt.Sprintf("%s has no parameter %q.", what, name), Expression: "http." + name})
+			issues = append(issues, fhir.Issue{Code: "not-supported", Text: fmt.Sprintf("%s has no parameter %q.", what, name), Expression: "http." + name})
 		}
 	}
 	if issues != nil {
