@@ -257,10 +257,16 @@ func TestReadingsNeedScopes(t *testing.T) {
 		}
 	}
 	// reading is not searching: what may be read by id is not listed
-	reads := w.app("ava", "patient/Patient.r patient/Observation.r patient/Condition.rs", "ava")
+	reads := w.app("ava", "patient/Patient.r patient/Observation.r patient/Condition.rs patient/Encounter.rs", "ava")
 	for _, name := range []string{"history of the system", "search of the system", "everything"} {
 		if got := told(t, read[name], reads, ""); strings.Contains(got, "Observation/") {
 			t.Errorf("%s: lists what may only be read: %s", name, got)
+		}
+	}
+	both := w.app("ava", "patient/Patient.rs patient/Observation.r patient/Observation.s?code=http://loinc.org|29463-7", "ava")
+	for _, name := range []string{"history of the system", "search of the system", "everything"} {
+		if got := told(t, read[name], both, ""); !strings.Contains(got, "ava-weight") || strings.Contains(got, "ava-secret") {
+			t.Errorf("%s: lists more than may be searched: %s", name, got)
 		}
 	}
 	if got := told(t, read["everything"], reads, ""); !strings.Contains(got, "Patient/ava/1") {
