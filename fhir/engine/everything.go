@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"net/url"
 	"slices"
 	"strconv"
@@ -179,19 +180,41 @@ func (q *EverythingQuery) since() store.And {
 // referred gives what resources of a record refer to, and what that refers to,
 // of types that belong to no patient.
 func (tx *Tx) referred(rows []*store.Version, q EverythingQuery, sight Sight) ([]*store.Version, error) {
-	if len(rows) == 0 {
-		return nil, nil
-	}
 	registry := tx.registry
-	all, err := registry.Parse("Patient", url.Values{"_include:iterate": {"*"}}, search.Options{})
-	if err != nil {
-		return nil, err
+	wanted := func(t fhir.Type) bool {
+		return !registry.InCompartment(t) && (q.Types == nil || slices.Contains(q.Types, t))
 	}
 	in := &includer{tx: tx, max: maxReferred, known: map[store.Key]bool{}, sight: func(t fhir.Type) store.Expr {
-		if registry.InCompartment(t) || q.Types != nil && !slices.Contains(q.Types, t) {
-			return store.None()
-		}
 		return store.And{q.since(), sight(t)}
 	}}
-	return in.run(all.Includes(), rows)
+	for round := 0; len(rows) > 0 && round < maxRounds; round++ {
+		start := len(in.found)
+		for _, v := range rows {
+			for name, value := range v.Terms.All() {
+				key, ok := referenceTo(value, wanted)
+				if !ok {
+					continue
+				}
+				if p, ok := registry.Param(fhir.Type(v.Type), string(name)); !ok || p.Kind != search.Reference {
+					continue
+				}
+				if err := in.target(key); err != nil {
+					return nil, err
+				}
+			}
+		}
+		rows = slices.Clone(in.found[start:])
+	}
+	return in.found, nil
+}
+
+// referenceTo reads a term's value as a reference to a type that is wanted. What
+// begins otherwise costs nothing.
+func referenceTo(value []byte, wanted func(fhir.Type) bool) (fhir.Key, bool) {
+	slash := bytes.IndexByte(value, '/')
+	if slash <= 0 || value[0] < 'A' || value[0] > 'Z' {
+		return fhir.Key{}, false
+	}
+	key, err := fhir.ParseKey(string(value))
+	return key, err == nil && wanted(key.Type)
 }

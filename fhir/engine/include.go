@@ -35,10 +35,6 @@ func (tx *Tx) include(q *search.Query, matches []*store.Version, sight Sight) ([
 		return nil, nil
 	}
 	in := &includer{tx: tx, sight: sight, max: maxIncluded, known: map[store.Key]bool{}}
-	return in.run(includes, matches)
-}
-
-func (in *includer) run(includes []search.Include, matches []*store.Version) ([]*store.Version, error) {
 	for _, v := range matches {
 		in.known[v.Key] = true
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,11 +64,12 @@ type bundler struct {
 	sink
 	base    string
 	carried string // parameters of every link
+	cursor  string // of this page, empty on the first
 	subset  fhir.Subset
 }
 
 func (q *request) bundler(to sink, page *fhir.Page) bundler {
-	return bundler{to, q.h.Base, q.carried.Encode(), page.Subset}
+	return bundler{to, q.h.Base, q.carried.Encode(), q.query.Get("_cursor"), page.Subset}
 }
 
 func (b bundler) page(kind, path string, page *fhir.Page) {
@@ -76,7 +78,13 @@ func (b bundler) page(kind, path string, page *fhir.Page) {
 		b.raw(`,"total":` + strconv.Itoa(*page.Total))
 	}
 	b.raw(`,"link":[`)
-	b.link("self", path, page.Applied)
+	if b.cursor == "" {
+		b.link("self", path, page.Applied)
+	} else {
+		b.link("self", path, strings.TrimPrefix(page.Applied+"&_cursor="+url.QueryEscape(b.cursor), "&"))
+		b.raw(",")
+		b.link("first", path, page.Applied)
+	}
 	if page.Next != "" {
 		b.raw(",")
 		b.link("next", path, page.Next)

@@ -101,6 +101,9 @@ func TestHistories(t *testing.T) {
 		if !strings.Contains(b.link("self"), "_pretty=true") {
 			t.Errorf("self is %s", b.link("self"))
 		}
+		if pages > 0 && (b.link("first") != "/fhir/_history?_count=2&_pretty=true" || w.get(b.link("self"), "system").bundle().Entry[0].FullURL != b.Entry[0].FullURL) {
+			t.Errorf("the links of page %d: first %s, self %s", pages, b.link("first"), b.link("self"))
+		}
 		got, path = append(got, b.rows()...), b.link("next")
 	}
 	if len(got) != 8 || pages != 4 {
