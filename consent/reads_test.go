@@ -10,6 +10,8 @@ import (
 
 	"mypatients/consent"
 	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/store"
 	"mypatients/smart"
 )
 
@@ -386,5 +388,58 @@ func TestPartsAreNotStored(t *testing.T) {
 	wantKind(t, err, fhir.Unprocessable)
 	if err != nil && !strings.Contains(err.Error(), "Observation.meta.tag[0]") {
 		t.Errorf("the refusal does not name the tag: %v", err)
+	}
+}
+
+// TestHistoryAgreesWithVersionReads: a caller finds in a history just the versions
+// that they could read one by one, deletions included.
+func TestHistoryAgreesWithVersionReads(t *testing.T) {
+	w := newWorld(t)
+	w.ask("okafor", "1002", consent.AccessRequest{})
+	for _, label := range []string{confidential, "", confidential, ""} { // in and out of what helen may see
+		for _, id := range []string{"a", "b"} {
+			w.put(`{"resourceType":"Observation","id":%q,%s"status":"final","code":{"text":"x"},"subject":{"reference":"Patient/ava"}}`, id, label)
+		}
+	}
+	w.put(`{"resourceType":"Observation","id":"b",%s"status":"final","code":{"text":"x"},"subject":{"reference":"Patient/ava"}}`, confidential)
+	for _, id := range []string{"b", "ava-weight"} {
+		if err := w.guard.Delete(t.Context(), w.as("baker"), fhir.Key{Type: "Observation", ID: id}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all []store.LogEntry
+	if err := w.eng.View(t.Context(), func(tx *engine.Tx) (err error) {
+		all, err = tx.Reader().Log(store.LogQuery{Limit: 10000, Reverse: true})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []string{"adams", "baker", "okafor", "grace", "helen", "ava", "mark"} {
+		want := []string{}
+		for _, e := range all {
+			if e.Key.String() == w.as(who).Identity.FHIRUser { // everybody may read who they are, basis or not
+				continue
+			}
+			_, err := w.guard.VRead(t.Context(), w.as(who), fhir.Key{Type: fhir.Type(e.Key.Type), ID: e.Key.ID}, e.Version)
+			if err == nil || fhir.KindOf(err) == fhir.Gone {
+				want = append(want, fmt.Sprintf("%v/%d", e.Key, e.Version))
+			}
+		}
+		got := []string{}
+		for query := "_count=4"; query != ""; {
+			page, err := w.readings()["history of the system"](w.as(who), query)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page.Entries {
+				if e.Resource.Key.String() != w.as(who).Identity.FHIRUser {
+					got = append(got, fmt.Sprintf("%v/%d", e.Resource.Key, e.Resource.Version))
+				}
+			}
+			query = page.Next
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s:\ngot  %v\nwant %v", who, got, want)
+		}
 	}
 }

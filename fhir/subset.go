@@ -99,20 +99,20 @@ func (s Subset) Of(t Type, body []byte) []byte {
 		if m.end > len(body) || m.value-2 <= m.start {
 			return nil // no JSON: nothing is better than all
 		}
-		name := string(body[m.start+1 : m.value-2])
-		switch base := strings.TrimPrefix(name, "_"); {
-		case name == "meta" && body[m.value] == '{':
+		name := body[m.start+1 : m.value-2]
+		switch base := bytes.TrimPrefix(name, []byte("_")); {
+		case string(name) == "meta" && body[m.value] == '{':
 			c.comma()
 			c.out = append(c.out, `"meta":`...)
 			c.tag(m)
 			tagged = true
-		case name == "resourceType" || base == "id":
+		case string(name) == "resourceType" || string(base) == "id":
 			c.copy(m)
 		default:
 			keep, inside := c.keep(base)
 			if keep {
 				c.member(m, inside)
-			} else if name == "contained" {
+			} else if string(name) == "contained" {
 				contained = m
 			}
 		}
@@ -130,17 +130,18 @@ func (s Subset) Of(t Type, body []byte) []byte {
 
 // keeper gives the rule by which the members of a resource stay; inside is the
 // structure by which the value is cut down, nil if it stays whole.
-func (s Subset) keeper(t Type) func(name string) (keep bool, inside *outline) {
-	o := outlines()[string(t)]
+func (s Subset) keeper(t Type) func(name []byte) (keep bool, inside *outline) {
+	known := outlines()
+	o := known[string(t)]
 	switch {
 	case s.Summary == "data":
-		return func(name string) (bool, *outline) { return name != "text", nil }
+		return func(name []byte) (bool, *outline) { return string(name) != "text", nil }
 	case s.Summary == "text":
-		return func(name string) (bool, *outline) { return name == "text" || o.of(name).mandatory, nil }
+		return func(name []byte) (bool, *outline) { return string(name) == "text" || o.of(name).mandatory, nil }
 	case s.Summary == "true":
-		return func(name string) (bool, *outline) {
+		return func(name []byte) (bool, *outline) {
 			f := o.of(name)
-			return f.any(), outlines()[f.structure]
+			return f.any(), known[f.structure]
 		}
 	}
 	wanted := map[string]bool{}
@@ -154,9 +155,9 @@ func (s Subset) keeper(t Type) func(name string) (keep bool, inside *outline) {
 		}
 		wanted[first] = true
 	}
-	return func(name string) (bool, *outline) {
+	return func(name []byte) (bool, *outline) {
 		f := o.of(name)
-		return wanted[name] || wanted[f.base] || f.mandatory || f.modifier, nil
+		return wanted[string(name)] || wanted[f.base] || f.mandatory || f.modifier, nil
 	}
 }
 
@@ -164,7 +165,7 @@ func (s Subset) keeper(t Type) func(name string) (keep bool, inside *outline) {
 type cutter struct {
 	from, out []byte
 	known     map[string]*outline
-	keep      func(string) (bool, *outline)
+	keep      func(name []byte) (bool, *outline)
 }
 
 // comma separates what follows from what is there.
@@ -228,8 +229,8 @@ func (c *cutter) object(start int, o *outline) bool {
 	c.out = append(c.out, '{')
 	for at := start + 1; at < len(c.from) && c.from[at] != '}'; {
 		m, next := memberAt(c.from, at)
-		name := strings.TrimPrefix(string(c.from[m.start+1:m.value-2]), "_")
-		if f := o.of(name); f.any() || name == "id" || o.datatype && name == "extension" {
+		name := bytes.TrimPrefix(c.from[m.start+1:m.value-2], []byte("_"))
+		if f := o.of(name); f.any() || string(name) == "id" || o.datatype && string(name) == "extension" {
 			c.member(m, c.known[f.structure])
 		}
 		at = next
@@ -284,11 +285,11 @@ type field struct {
 
 func (f field) any() bool { return f.summary || f.mandatory || f.modifier }
 
-func (o *outline) of(name string) field {
+func (o *outline) of(name []byte) field {
 	if o == nil {
 		return field{}
 	}
-	return o.fields[name]
+	return o.fields[string(name)]
 }
 
 //go:embed r4/elements.tsv
