@@ -12,8 +12,8 @@ import (
 	"mypatients/fhir/store"
 )
 
-// record puts two patients down who refer to each other, and the directory.
-func record(w *world) {
+// fillRecord puts two patients down who refer to each other, and the directory.
+func fillRecord(w *world) {
 	w.put(
 		`{"resourceType":"Organization","id":"oak","partOf":{"reference":"Organization/big"}}`, `{"resourceType":"Organization","id":"big"}`, `{"resourceType":"Organization","id":"far"}`,
 		`{"resourceType":"Practitioner","id":"adams"}`, `{"resourceType":"PractitionerRole","id":"ra","practitioner":{"reference":"Practitioner/adams"},"organization":{"reference":"Organization/oak"}}`,
@@ -44,7 +44,7 @@ func (w *world) everything(query string, sight engine.Sight, patients ...string)
 
 func TestEverything(t *testing.T) {
 	w := newWorld(t)
-	record(w)
+	fillRecord(w)
 	for query, want := range map[string]string{
 		"": "match Patient/ada,match AllergyIntolerance/al,match Appointment/both,match MedicationRequest/m1,match Observation/a1," +
 			"include Medication/ibu,include PractitionerRole/ra,include Organization/oak,include Practitioner/adams,include Organization/big",
@@ -87,7 +87,7 @@ func TestEverything(t *testing.T) {
 
 func TestPagesOfEverything(t *testing.T) {
 	w := newWorld(t)
-	record(w)
+	fillRecord(w)
 	whole, _ := w.everything("", engine.Everything, "Patient/ada", "Patient/bob")
 	matches := slices.DeleteFunc(whole, func(s string) bool { return strings.HasPrefix(s, "include") })
 	for count := 1; count < 8; count++ {
