@@ -170,7 +170,7 @@ func TestStrangersReadNothing(t *testing.T) {
 func TestReadingsAgreeWithSearch(t *testing.T) {
 	w := newWorld(t)
 	w.ask("okafor", "1001", consent.AccessRequest{}) // a Consent, a Provenance, a notice
-	w.put(`{"resourceType":"Appointment","id":"both","status":"booked","participant":[{"actor":{"reference":"Patient/mateo"},"status":"accepted"},{"actor":{"reference":"Patient/ava"},"status":"accepted"}]}`)
+	w.put(`{"resourceType":"Appointment","id":"both","status":"proposed","participant":[{"actor":{"reference":"Patient/mateo"},"status":"accepted"},{"actor":{"reference":"Patient/ava"},"status":"accepted"}]}`)
 	types := []string{"Patient", "Observation", "Consent", "Provenance", "Communication", "CareTeam", "RelatedPerson", "Appointment", "Practitioner"}
 	for _, who := range []string{"adams", "baker", "chen", "okafor", "grace", "luis", "helen", "ava", "noah", "mark"} {
 		var want []string

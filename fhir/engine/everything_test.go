@@ -15,14 +15,14 @@ import (
 // fillRecord puts two patients down who refer to each other, and the directory.
 func fillRecord(w *world) {
 	w.put(
-		`{"resourceType":"Organization","id":"oak","partOf":{"reference":"Organization/big"}}`, `{"resourceType":"Organization","id":"big"}`, `{"resourceType":"Organization","id":"far"}`,
+		`{"resourceType":"Organization","id":"oak","name":"Oak","partOf":{"reference":"Organization/big"}}`, `{"resourceType":"Organization","id":"big","name":"Big"}`, `{"resourceType":"Organization","id":"far","name":"Far"}`,
 		`{"resourceType":"Practitioner","id":"adams"}`, `{"resourceType":"PractitionerRole","id":"ra","practitioner":{"reference":"Practitioner/adams"},"organization":{"reference":"Organization/oak"}}`,
 		`{"resourceType":"Medication","id":"ibu"}`, `{"resourceType":"Device","id":"shelf"}`,
 		`{"resourceType":"Patient","id":"ada","link":[{"other":{"reference":"Patient/bob"},"type":"seealso"}]}`, `{"resourceType":"Patient","id":"bob"}`,
 		`{"resourceType":"Observation","id":"a1","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/ada"},"effectiveDateTime":"2020-05-05","performer":[{"reference":"PractitionerRole/ra"}],"focus":[{"reference":"Patient/bob"}],"device":{"reference":"Device/shelf"}}`,
 		`{"resourceType":"Observation","id":"b1","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/bob"},"hasMember":[{"reference":"Observation/a1"}]}`,
-		`{"resourceType":"AllergyIntolerance","id":"al","patient":{"reference":"Patient/ada"}}`,
-		`{"resourceType":"Appointment","id":"both","status":"booked","participant":[{"actor":{"reference":"Patient/ada"},"status":"accepted"},{"actor":{"reference":"Patient/bob"},"status":"accepted"}]}`,
+		`{"resourceType":"AllergyIntolerance","id":"al","verificationStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/allergyintolerance-verification","code":"entered-in-error"}]},"patient":{"reference":"Patient/ada"}}`,
+		`{"resourceType":"Appointment","id":"both","status":"proposed","participant":[{"actor":{"reference":"Patient/ada"},"status":"accepted"},{"actor":{"reference":"Patient/bob"},"status":"accepted"}]}`,
 	)
 	w.wait(time.Hour) // 13:00
 	w.put(`{"resourceType":"MedicationRequest","id":"m1","status":"active","intent":"order","subject":{"reference":"Patient/ada"},"authoredOn":"2021-06-01","medicationReference":{"reference":"Medication/ibu"}}`)
