@@ -197,3 +197,28 @@ func TestInterruptedLoadSaysSo(t *testing.T) {
 		t.Errorf("got %d %s", status, errs.String())
 	}
 }
+
+// A search parameter that was imported is in force when all is indexed anew.
+func TestReindex(t *testing.T) {
+	quiet, err := os.ReadFile(production(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, "loud.yaml", strings.Replace(string(quiet), "level: error", "level: warn", 1))
+	data := write(t, "people.ndjson", `{"resourceType":"Patient","id":"1","birthDate":"2020-01-01","extension":[{"url":"http://example.org/eyes","valueCode":"blue"}]}
+{"resourceType":"SearchParameter","id":"eyes","url":"http://example.org/SearchParameter/eyes","name":"Eyes","status":"active","description":"x","code":"eyes","base":["Patient"],"type":"token","expression":"Patient.extension('http://example.org/eyes').value"}
+{"resourceType":"SearchParameter","id":"bad","url":"http://example.org/SearchParameter/bad","name":"Bad","status":"active","description":"x","code":"bad","base":["Patient"],"type":"token","expression":"Patient.("}
+`)
+	status, stdout, stderr := runCommand(t, secrets, "load", "-config", path, data)
+	if status != 1 || !strings.Contains(stdout, "created 2, updated 0, unchanged 0, refused 1") || !strings.Contains(stderr, data+":3: SearchParameter.expression") {
+		t.Errorf("load: got %d %s %s", status, stdout, stderr)
+	}
+	status, stdout, stderr = runCommand(t, secrets, "reindex", "-config", path)
+	if status != 0 || !strings.Contains(stdout, "looked at 2, changed 1") || !strings.Contains(stderr, "re-index needed") || !strings.Contains(stderr, "Patient.eyes") {
+		t.Errorf("reindex: got %d %s %s", status, stdout, stderr)
+	}
+	status, stdout, stderr = runCommand(t, secrets, "reindex", "-config", path)
+	if status != 0 || !strings.Contains(stdout, "looked at 2, changed 0") || strings.Contains(stderr, "re-index needed") {
+		t.Errorf("once more: got %d %s %s", status, stdout, stderr)
+	}
+}
