@@ -124,6 +124,10 @@ func (d *dice) resource(typ string, n int) map[string]any {
 		may(40, "component", func() any {
 			return []any{map[string]any{"code": d.concept(), "valueQuantity": d.quantity()}, map[string]any{"code": d.concept(), "valueQuantity": d.quantity()}}
 		})
+		o := &record{tree: m}
+		if slices.ContainsFunc(tokensOf(o.at("code"), ""), func(c token) bool { return slices.Contains(tokensOf(o.at("component.code"), ""), c) }) {
+			delete(m, "valueQuantity") // obs-7
+		}
 	case "RiskAssessment":
 		m["id"] = fmt.Sprintf("r%03d", n)
 		m["status"], m["subject"] = "final", reference("Patient", d.id("p"))
