@@ -95,8 +95,13 @@ func (s *Server) checkAssertion(ctx context.Context, token string) (*clientRecor
 }
 
 func checkHeader(h jose.Header, client smart.Client) string {
-	if typ, _ := h.ExtraHeaders[jose.HeaderType].(string); !strings.EqualFold(typ, "JWT") {
-		return "typ is not JWT"
+	// SMART asks clients for typ, but RFC 7515 section 4.1.9 lets them leave it out
+	// and the libraries that are not made for SMART do. A JWT for another purpose
+	// says so in it (RFC 8725 section 3.11).
+	if typ, given := h.ExtraHeaders[jose.HeaderType]; given {
+		if text, _ := typ.(string); !strings.EqualFold(text, "JWT") {
+			return "typ is not JWT"
+		}
 	}
 	if h.KeyID == "" {
 		return "kid is missing"

@@ -110,6 +110,7 @@ func TestClientAssertion(t *testing.T) {
 		"iat and nbf":         token(map[string]any{"iat": w.now().Unix(), "nbf": w.now().Unix()}, nil),
 		"aud in a list":       token(map[string]any{"aud": []string{w.base + "/oauth/token"}}, nil),
 		"aud is the issuer":   token(map[string]any{"aud": w.base}, nil),
+		"typ is left out":     token(nil, map[jose.HeaderKey]any{"typ": nil}),
 	} {
 		t.Run(name, func(t *testing.T) { want(t, w.backendToken(good, "system/*.rs"), 200, "") })
 	}
@@ -125,7 +126,8 @@ func TestClientAssertion(t *testing.T) {
 		"no kid":                token(nil, map[jose.HeaderKey]any{"kid": nil}),
 		"unknown kid":           token(nil, map[jose.HeaderKey]any{"kid": "other"}),
 		"kid of the other type": token(nil, map[jose.HeaderKey]any{"kid": "ec"}),
-		"no typ":                token(nil, map[jose.HeaderKey]any{"typ": nil}),
+		"typ is another":        token(nil, map[jose.HeaderKey]any{"typ": "at+jwt"}),
+		"typ is no text":        token(nil, map[jose.HeaderKey]any{"typ": 1}),
 		"jku":                   token(nil, map[jose.HeaderKey]any{"jku": "https://evil.example/jwks"}),
 		"key in the header":     sign(jose.RS384, "rsa", k.other, w.claims("kiosk", nil), map[jose.HeaderKey]any{"jwk": jose.JSONWebKey{Key: &k.other.PublicKey, KeyID: "rsa"}}),
 		"unknown client":        token(map[string]any{"iss": "nobody", "sub": "nobody"}, nil),
