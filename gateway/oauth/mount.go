@@ -21,7 +21,8 @@ type Config struct {
 	Identity func(ctx context.Context, reference string) (smart.Identity, error)
 }
 
-// Mount registers /oauth/…, /.well-known/openid-configuration and
+// Mount registers /oauth/…, /.well-known/openid-configuration,
+// /.well-known/oauth-authorization-server and
 // /fhir/.well-known/smart-configuration.
 func Mount(router gin.IRouter, c Config) error {
 	if c.Server == nil || c.Now == nil || c.Identity == nil {
@@ -36,6 +37,7 @@ func Mount(router gin.IRouter, c Config) error {
 	}
 	router.Any("/oauth/jwks", anyOrigin, server)
 	router.Any("/.well-known/openid-configuration", anyOrigin, server)
+	router.Any("/.well-known/oauth-authorization-server", anyOrigin, server)
 	router.Any("/oauth/register", server)
 	router.Any("/oauth/register/:id", server)
 

@@ -272,7 +272,7 @@ func TestCORS(t *testing.T) {
 	s := newSite(t)
 	allow := func(a *answer) string { return a.header.Get("Access-Control-Allow-Origin") }
 	t.Run("O-1 anyone reads discovery", func(t *testing.T) {
-		for _, path := range []string{"/fhir/.well-known/smart-configuration", "/.well-known/openid-configuration", "/oauth/jwks"} {
+		for _, path := range []string{"/fhir/.well-known/smart-configuration", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/oauth/jwks"} {
 			if a := s.do("GET", path, "", "Origin", "https://nobody.example"); a.status != 200 || allow(a) != "*" {
 				t.Errorf("%s: %d %q", path, a.status, allow(a))
 			}

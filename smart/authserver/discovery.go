@@ -1,6 +1,10 @@
 package authserver
 
-import "mypatients/smart"
+import (
+	"net/http"
+
+	"mypatients/smart"
+)
 
 // metadata is what both discovery documents say: RFC 8414, OpenID Connect
 // Discovery and
@@ -76,4 +80,9 @@ func (s *Server) SMARTConfiguration() any {
 		m.Capabilities = append(m.Capabilities, "context-style")
 	}
 	return m
+}
+
+// serveMetadata answers those who look where RFC 8414 section 3 says.
+func (s *Server) serveMetadata(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.metadata())
 }

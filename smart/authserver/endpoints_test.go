@@ -353,7 +353,11 @@ func TestDiscovery(t *testing.T) {
 	if err := json.Unmarshal(b, &smartConfig); err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]map[string]any{"openid": a.json, "smart": smartConfig} {
+	oauth := w.get("/.well-known/oauth-authorization-server") // RFC 8414
+	if oauth.status != http.StatusOK || oauth.header.Get("Content-Type") != "application/json" {
+		t.Errorf("RFC 8414: %d %v", oauth.status, oauth.header)
+	}
+	for name, c := range map[string]map[string]any{"openid": a.json, "oauth": oauth.json, "smart": smartConfig} {
 		for _, k := range []string{"authorization_endpoint", "token_endpoint", "jwks_uri", "introspection_endpoint", "revocation_endpoint", "registration_endpoint", "management_endpoint", "userinfo_endpoint"} {
 			if s, _ := c[k].(string); !strings.HasPrefix(s, w.base+"/") {
 				t.Errorf("%s %s: %v", name, k, c[k])

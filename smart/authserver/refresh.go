@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"net/http"
 	"time"
 
 	"mypatients/fhir/store"
@@ -111,4 +112,55 @@ func (s *Server) rotate(w store.Writer, g *grantRecord, client smart.Client, fam
 	res := s.respond(g, scopes, token, life)
 	res.RefreshToken = s.refreshToken(family, g.Generation)
 	return res, nil
+}
+
+// nameRefresher lets a public client leave out its client_id when it refreshes:
+// RFC 6749 section 6 does not ask for it, SMART's library for JavaScript does not
+// send it, and the refresh token tells whose it is. A client that can authenticate
+// must.
+func (s *Server) nameRefresher(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.PostForm.Get("grant_type") == smart.GrantRefresh && r.Header.Get("Authorization") == "" &&
+			!r.PostForm.Has("client_id") && !r.PostForm.Has("client_secret") && !r.PostForm.Has("client_assertion") {
+			id, err := s.refresher(r.Context(), r.PostForm.Get("refresh_token"))
+			if err != nil {
+				s.writeError(w, r, err)
+				return
+			}
+			if id != "" {
+				r.PostForm.Set("client_id", id)
+				r.Form.Set("client_id", id)
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refresher gives the public client that a refresh token was issued to; empty when
+// it is no token of ours or its client is confidential.
+func (s *Server) refresher(ctx context.Context, token string) (id string, err error) {
+	family, _, ok := s.parseRefresh(token)
+	if !ok {
+		return "", nil
+	}
+	err = s.config.Store.View(ctx, func(r store.Reader) error {
+		id = ""
+		var g grantRecord
+		err := get(r, s.config.Now(), kindGrant, s.grantID(family), &g)
+		if errors.Is(err, store.ErrNotFound) {
+			return invalidGrant("The refresh token is unknown, expired or revoked.")
+		}
+		if err != nil {
+			return err
+		}
+		client, err := s.clientRecord(r, g.ClientID)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err == nil && client.AuthMethod == smart.AuthNone {
+			id = client.ID
+		}
+		return err
+	})
+	return id, err
 }

@@ -92,6 +92,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 }
 
 // Handler serves /oauth/authorize, token, introspect, revoke, userinfo, jwks,
-// register and register/{id}, and /.well-known/openid-configuration. It sends no
-// CORS headers: gateway/oauth does, with OriginAllowed.
+// register and register/{id}, /.well-known/openid-configuration and
+// /.well-known/oauth-authorization-server. It sends no CORS headers: gateway/oauth
+// does, with OriginAllowed.
 func (s *Server) Handler() http.Handler { return s.handler }

@@ -248,6 +248,26 @@ func TestRefresh(t *testing.T) {
 		want(t, a, 400, "invalid_grant")
 		want(t, w.refresh(first), 200, "")
 	})
+	t.Run("a public client need not say who it is", func(t *testing.T) {
+		nameless := func(token string) *answer {
+			return w.post("/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
+		}
+		first := w.login(standalone).str("refresh_token")
+		second := nameless(first)
+		want(t, second, 200, "")
+		w.pass(time.Minute)
+		want(t, nameless(first), 400, "invalid_grant") // reuse ends the family, here as well
+		want(t, nameless(second.str("refresh_token")), 400, "invalid_grant")
+		want(t, nameless("5a9f9ba7-1b06-44c8-9a5a-3a8f2b1c9d10"), 400, "invalid_request")
+	})
+	t.Run("a confidential client must authenticate", func(t *testing.T) {
+		v := exchange(w.code("confidential", standalone))
+		a := w.post("/oauth/token", v, "Authorization", basic("confidential", secret))
+		want(t, a, 200, "")
+		token := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {a.str("refresh_token")}}
+		want(t, w.post("/oauth/token", token), 400, "invalid_request")
+		want(t, w.post("/oauth/token", token, "Authorization", basic("confidential", secret)), 200, "")
+	})
 	t.Run("none without offline_access or online_access", func(t *testing.T) {
 		if a := w.login("launch/patient openid patient/*.rs"); a.str("refresh_token") != "" {
 			t.Errorf("got %s", a.body)
