@@ -21,6 +21,7 @@ type Identity struct {
 	EmailVerified bool
 	AuthTime      time.Time      // when the person last proved who they are; zero when the provider does not say
 	ACR           string         // how strong that proof was
+	SessionID     string         // what the provider calls its session; empty when it does not say
 	Claims        map[string]any // all claims of the ID token
 }
 
@@ -114,6 +115,7 @@ func (p *Provider) check(t Ticket, id *oidc.IDToken, access string) (*Identity, 
 		Verified any     `json:"email_verified"` // some providers write it as a string
 		AuthTime float64 `json:"auth_time"`
 		ACR      string  `json:"acr"`
+		Session  string  `json:"sid"`
 	}
 	if id.Claims(&claims) != nil || id.Claims(&known) != nil {
 		return nil, failed(errors.New("the ID token's claims are not understood"))
@@ -126,7 +128,7 @@ func (p *Provider) check(t Ticket, id *oidc.IDToken, access string) (*Identity, 
 		return nil, failed(errors.New("the ID token has no subject, or is of the future"))
 	}
 	who := &Identity{Issuer: id.Issuer, Subject: id.Subject, Name: known.Name, Email: known.Email,
-		EmailVerified: yes(known.Verified), ACR: known.ACR, Claims: claims}
+		EmailVerified: yes(known.Verified), ACR: known.ACR, SessionID: known.Session, Claims: claims}
 	if known.AuthTime > 0 {
 		who.AuthTime = time.Unix(int64(known.AuthTime), 0).UTC()
 	}
