@@ -69,6 +69,19 @@ type Issuer struct {
 	ClientID     string   `yaml:"client_id"`
 	ClientSecret Secret   `yaml:"client_secret"`
 	Scopes       []string `yaml:"scopes"` // default openid, profile, email
+	Roles        Roles    `yaml:"roles"`
+
+	// What people of this issuer need to have proven, and how lately, before they
+	// approve a request for access in the family pages.
+	StepUpACR     []string `yaml:"step_up_acr"`     // any of these values of the "acr" claim; empty: nothing
+	StepUpMinutes int      `yaml:"step_up_minutes"` // default 5
+}
+
+// Roles says which values of a claim of the ID token make somebody staff or an
+// administrator. They hold until the next sign-in says otherwise.
+type Roles struct {
+	Claim  string            `yaml:"claim"`  // a name, or a path of names with dots between; empty: no roles
+	Values map[string]string `yaml:"values"` // value of the claim: staff or admin
 }
 
 // A Person is a login at an issuer, by the issuer's own words.
@@ -184,6 +197,7 @@ func (c *Config) setDefaults() {
 			c.Issuers[i].Scopes = []string{"openid", "profile", "email"}
 		}
 		fill(&c.Issuers[i].Name, c.Issuers[i].ID)
+		fill(&c.Issuers[i].StepUpMinutes, 5)
 	}
 	fill(&c.SMTP.Port, 587)
 	fill(&c.SMTP.TLS, "starttls")

@@ -42,7 +42,7 @@ func TestSampleFilesAreGood(t *testing.T) {
 func TestProductionSampleShowsEveryKey(t *testing.T) {
 	text := string(config.ProductionYAML())
 	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path dsn pool_size referential_integrity
-		issuers id issuer client_id client_secret scopes admins subject smtp host port tls username password from registration
+		issuers id issuer client_id client_secret scopes roles claim values step_up_acr step_up_minutes admins subject smtp host port tls username password from registration
 		open initial_access_token policy answer_by_days grant_months
 		invitation_months limits max_body_mb accent metrics log level format`) {
 		if !strings.Contains(text, key+":") {
@@ -137,6 +137,28 @@ func TestStorage(t *testing.T) {
 	c, err := config.Parse("s.yaml", []byte(strings.Replace(minimal, "{path: /data}", "{engine: postgres, dsn: 'password=hunter2'}", 1)), none)
 	if err != nil || strings.Contains(fmt.Sprintf("%+v", c), "hunter2") || c.Storage.PoolSize != 16 {
 		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
+func TestWhatAnIssuerMaySay(t *testing.T) {
+	for rule, want := range map[string]string{
+		"roles: {claim: groups, values: {desk: staff, it: admin}}":      "",
+		"step_up_acr: ['urn:mfa']":                                      "",
+		"roles: {claim: groups, values: {all: patient}}":                "issuers[0].roles.values: must lead to staff or admin",
+		"roles: {claim: groups, values: {all: provider}}":               "issuers[0].roles.values: must lead to staff or admin",
+		"roles: {claim: groups, values: {all: proxy}}":                  "issuers[0].roles.values: must lead to staff or admin",
+		"roles: {claim: groups, values: {'': admin}}":                   "must not have an empty value",
+		"roles: {claim: groups}":                                        "issuers[0].roles: needs a claim and values",
+		"roles: {values: {desk: staff}}":                                "issuers[0].roles: needs a claim and values",
+		"step_up_acr: ['a b']":                                          "issuers[0].step_up_acr[0]: must be",
+		"step_up_acr: ['']":                                             "issuers[0].step_up_acr[0]: must be",
+		"step_up_minutes: 1000":                                         "issuers[0].step_up_minutes: must be between",
+		"roles: {claim: groups, values: {desk: staff}, default: admin}": "there is no such key",
+	} {
+		_, err := config.Parse("x.yaml", []byte(strings.Replace(minimal, "client_id: gw", "client_id: gw, "+rule, 1)), none)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", rule, err, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/mail"
 	"net/netip"
@@ -125,6 +126,7 @@ func (c *Config) checkIssuers(k *check) {
 		ids[is.ID], urls[is.Issuer] = true, true
 		k.must(is.ClientID != "", at+"client_id", "is required")
 		k.must(slices.Contains(is.Scopes, "openid"), at+"scopes", "must contain openid")
+		is.checkRules(k, at)
 		u, err := url.Parse(is.Issuer)
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "":
@@ -138,6 +140,21 @@ func (c *Config) checkIssuers(k *check) {
 		k.must(admin.Subject != "", at+"subject", "is required")
 		k.must(urls[admin.Issuer], at+"issuer", "must be the issuer of one of the issuers")
 	}
+}
+
+// checkRules checks what an issuer may say of its people. Patients, guardians and
+// providers are linked here, one by one: no claim makes anybody one of them.
+func (is *Issuer) checkRules(k *check, at string) {
+	k.must((is.Roles.Claim == "") == (len(is.Roles.Values) == 0), at+"roles", "needs a claim and values, both or neither")
+	for _, value := range slices.Sorted(maps.Keys(is.Roles.Values)) {
+		role := is.Roles.Values[value]
+		k.must(value != "", at+"roles.values", "must not have an empty value of the claim")
+		k.must(role == "staff" || role == "admin", at+"roles.values", "must lead to staff or admin, not %q", role)
+	}
+	for i, acr := range is.StepUpACR {
+		k.must(acr != "" && !strings.ContainsAny(acr, " \t\r\n"), fmt.Sprintf("%sstep_up_acr[%d]", at, i), "must be a value of the acr claim, without spaces")
+	}
+	k.must(is.StepUpMinutes >= 1 && is.StepUpMinutes <= 720, at+"step_up_minutes", "must be between 1 and 720")
 }
 
 func (c *Config) checkSMTP(k *check) {
@@ -166,6 +183,9 @@ func (c *Config) checkNumbers(k *check) {
 }
 
 func (c *Config) checkDemo(k *check) {
+	for i, is := range c.Issuers {
+		k.must(is.ID != "demo", fmt.Sprintf("issuers[%d].id", i), "is the demo's own")
+	}
 	k.must(Loopback(c.Listen), "listen", "must be a loopback address in the demo, whose passwords everybody knows")
 	if u, err := url.Parse(c.BaseURL); err == nil && c.BaseURL != "" {
 		k.must(Loopback(u.Host), "base_url", "must be a loopback address in the demo")
