@@ -147,10 +147,13 @@ func demoKey(path string) (string, error) {
 	return made, nil
 }
 
+// demoProvider is the id of the demo's issuer among the providers.
+const demoProvider = "demo"
+
 // addDemo adds what only the demo has: records, people and their issuer,
 // clients, and a mailbox. It gives the provider at which the people sign in.
 func (p *Program) addDemo(ctx context.Context, r gin.IRouter, c *config.Config, now func() time.Time) (*idp.Provider, error) {
-	callback := c.BaseURL + callbackPath
+	callback := c.BaseURL + callbackPath(demoProvider)
 	issuer, err := demo.NewIssuer(demo.IssuerConfig{
 		Base: c.BaseURL, RedirectURLs: []string{callback}, SignedOut: []string{c.BaseURL + "/"}, People: demo.People(), Now: now,
 	})
@@ -181,7 +184,7 @@ func (p *Program) addDemo(ctx context.Context, r gin.IRouter, c *config.Config, 
 	}
 	id, secret := issuer.Party()
 	return idp.New(idp.Config{
-		ID: "demo", Name: "Demo sign-in", Issuer: issuer.URL(), ClientID: id, ClientSecret: secret,
+		ID: demoProvider, Name: "Demo sign-in", Issuer: issuer.URL(), ClientID: id, ClientSecret: secret,
 		RedirectURL: callback, HTTPClient: &http.Client{Transport: demo.Transport(issuer)}, Now: now,
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,5 +130,49 @@ func TestSessionsEndByTheClockGiven(t *testing.T) {
 	find(false)
 	if err := kept.Delete("t"); err != nil {
 		t.Errorf("deleting what is not there: %v", err)
+	}
+}
+
+// Two processes share a store: what a provider ends at one has ended at the other.
+func TestSignOutsAreShared(t *testing.T) {
+	now := time.Date(2031, 5, 7, 12, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return now }
+	s, err := badgerstore.Open(badgerstore.Config{Dir: t.TempDir(), Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	here, there := &signOuts{s, clock}, &signOuts{s, clock}
+	until := now.Add(time.Hour)
+	for session, names := range map[string][]string{"s1": {"grace", "sid-1"}, "s2": {"grace", "sid-2"}, "s3": {"luis", "sid-3"}} {
+		if err := here.Begin(t.Context(), session, names, until); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := func(want ...string) {
+		t.Helper()
+		for _, session := range []string{"s1", "s2", "s3"} {
+			got, err := there.Ended(t.Context(), session)
+			if err != nil || got != slices.Contains(want, session) {
+				t.Errorf("%s: got %v, %v", session, got, err)
+			}
+		}
+	}
+	ended()
+	for _, step := range []struct{ name, sessions, all string }{{"sid-1", "s1", "s1"}, {"sid-1", "", "s1"}, {"sid", "", "s1"}, {"grace", "s1 s2", "s1 s2"}} {
+		got, err := here.End(t.Context(), []string{step.name}, until)
+		if err != nil || strings.Join(got, " ") != step.sessions {
+			t.Errorf("%s: got %v, %v", step.name, got, err)
+		}
+		ended(strings.Fields(step.all)...)
+	}
+	for i, want := range []bool{true, false} {
+		if got, err := []*signOuts{here, there}[i].Once(t.Context(), "message", until); err != nil || got != want {
+			t.Errorf("a message for the %dth time: got %v, %v", i+1, got, err)
+		}
+	}
+	now = until
+	if got, err := here.Once(t.Context(), "message", until); err != nil || !got {
+		t.Errorf("long after: got %v, %v", got, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"mypatients/gateway/oauth"
 	"mypatients/gateway/rest"
 	"mypatients/gateway/web"
+	"mypatients/smart"
 	"mypatients/smart/idp"
 )
 
@@ -75,7 +76,8 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		return nil, err
 	}
 	err = web.Mount(r, web.Config{
-		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now},
+		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
+		Roles: roleMaps(c.Issuers), StepUp: stepUps(c.Issuers),
 		Now: now, Base: c.BaseURL, Zone: c.Zone(), Brand: brandOf(c.Brand), Log: log,
 	})
 	if err != nil {
@@ -107,7 +109,7 @@ func signIns(c *config.Config, now func() time.Time) ([]*idp.Provider, error) {
 	for _, is := range c.Issuers {
 		provider, err := idp.New(idp.Config{
 			ID: is.ID, Name: is.Name, Issuer: is.Issuer, ClientID: is.ClientID, ClientSecret: is.ClientSecret.Reveal(),
-			Scopes: is.Scopes, RedirectURL: c.BaseURL + callbackPath, Now: now,
+			Scopes: is.Scopes, RedirectURL: c.BaseURL + callbackPath(is.ID), Now: now,
 		})
 		if err != nil {
 			return nil, err
@@ -117,8 +119,32 @@ func signIns(c *config.Config, now func() time.Time) ([]*idp.Provider, error) {
 	return providers, nil
 }
 
-// callbackPath is where browsers come back to from signing in.
-const callbackPath = "/signin/callback"
+// callbackPath is where browsers come back to from signing in at a provider.
+func callbackPath(provider string) string { return "/signin/callback/" + provider }
+
+// roleMaps are the roles that the issuers' claims give.
+func roleMaps(issuers []config.Issuer) map[string]web.RoleMap {
+	maps := map[string]web.RoleMap{}
+	for _, is := range issuers {
+		values := map[string]smart.Role{}
+		for value, role := range is.Roles.Values {
+			values[value] = smart.Role(role)
+		}
+		maps[is.ID] = web.RoleMap{Claim: is.Roles.Claim, Values: values}
+	}
+	return maps
+}
+
+// stepUps are what the issuers' people have to do before they approve.
+func stepUps(issuers []config.Issuer) map[string]web.StepUp {
+	rules := map[string]web.StepUp{}
+	for _, is := range issuers {
+		if len(is.StepUpACR) > 0 {
+			rules[is.ID] = web.StepUp{ACR: is.StepUpACR, Within: time.Duration(is.StepUpMinutes) * time.Minute}
+		}
+	}
+	return rules
+}
 
 // mountMetrics serves metrics with the rest in the demo, and on a listener of
 // their own, or not at all, in production.

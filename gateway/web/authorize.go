@@ -121,7 +121,7 @@ func (v *visit) signInFor(p *authserver.Pending, next string) error {
 	if v.who != nil {
 		provider = v.site.issuerOf(v.who.account)
 	}
-	return v.begin(provider, next, p.ID, o)
+	return v.begin(provider, ticket{Next: next, Again: p.ID}, o)
 }
 
 func (v *visit) deny(p *authserver.Pending, code, text string) error {

@@ -104,6 +104,7 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"signedout": {signedOutView{Upstream: "https://idp.example/out"}, signedOutView{}},
 		"role":      {roleView{Roles: []smart.Role{smart.Provider, smart.Patient, smart.Proxy, smart.Staff, smart.Admin}, Next: text}},
 		"stranger":  {strangerView{Next: text}, strangerView{}},
+		"prove":     {proveView{Next: text}, proveView{}},
 		"authorize": {
 			authorizeView{App: text, Site: text, Request: text, Scopes: scopes, Offline: true, Choose: true, Patients: []consent.Card{card}, Patient: "1", Search: &Selection{MRN: text}},
 			authorizeView{App: "A", Fixed: &card, Local: true}, authorizeView{App: "A", Site: "127.0.0.1:9", Local: true}, authorizeView{App: "A", Choose: true, Nobody: true, Search: &Selection{MRN: "1"}}},

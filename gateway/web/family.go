@@ -81,6 +81,9 @@ func (s *site) decide(v *visit) error {
 		v.flash(flash{Code: "changed"})
 		return v.redirect(v.request.URL.Path)
 	}
+	if action := v.form("action"); (action == "approve" || action == "less") && !v.proven() {
+		return v.askForProof(v.request.URL.Path)
+	}
 	refused := decisionView{Request: *r, Span: "asked", Boxes: boxes(r.Classes, func(string) bool { return true }), Private: v.ticked()}
 	said := flash{Name: r.Provider.Name, Until: r.Until, Private: private(ceiling(r.Label, v.ticked()))}
 	switch v.form("action") {

@@ -28,6 +28,7 @@ const (
 	keyRole      = "role"      // the role the person acts in
 	keyGrant     = "grant"     // names the session towards the guard and the authorization server; not the cookie
 	keySignedIn  = "signedIn"  // when the person proved who they are
+	keyACR       = "acr"       // how strong that proof was, in the provider's words
 	keySeen      = "seen"      // when the session was last used
 	keyBegan     = "began"     // when it began
 	keyCSRF      = "csrf"      // what forms must send back
@@ -117,6 +118,16 @@ func (v *visit) loadSession() error {
 	if now.Sub(v.time(keySeen)) >= idleTime || now.Sub(v.time(keyBegan)) >= maxTime {
 		v.expired = true
 		return v.endSession()
+	}
+	if grant := v.session(keyGrant); grant != "" {
+		ended, err := v.site.SignOuts.Ended(v.ctx, grant)
+		if err != nil {
+			return err
+		}
+		if ended { // by the provider
+			v.expired = true
+			return v.endSession()
+		}
 	}
 	v.setTime(keySeen, now)
 	return nil

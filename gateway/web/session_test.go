@@ -122,7 +122,7 @@ func TestErrorsAndFiles(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	b.get("/no/such/page").shows(404, "Page not found", "tell us this number")
-	b.get("/signin/callback?code=x&state=y").shows(400, "no longer open")
+	b.get("/signin/callback/test?code=x&state=y").shows(400, "no longer open")
 	b.get("/authorize?request=nonsense").shows(400, "Start again from the app")
 	css := b.get("/static/app.css").shows(200)
 	if css.header.Get("Cache-Control") != "no-cache" || !strings.HasPrefix(css.header.Get("Content-Type"), "text/css") {

@@ -36,7 +36,8 @@ type strangerView struct{ Next string }
 type ticket struct {
 	Ticket idp.Ticket
 	Next   string
-	Again  string // the app request that asked to sign in anew
+	Again  string `json:",omitempty"` // the app request that asked to sign in anew
+	StepUp bool   `json:",omitempty"` // to approve something
 }
 
 // signIn shows the providers to sign in at; the only one is gone to at once,
@@ -54,7 +55,7 @@ func (s *site) signIn(v *visit) error {
 	if provider == nil {
 		return errNotHere
 	}
-	return v.begin(provider, next, "", idp.Options{})
+	return v.begin(provider, ticket{Next: next}, idp.Options{})
 }
 
 func (s *site) signInChoices(next string, expired bool) signInView {
@@ -74,12 +75,13 @@ func (s *site) provider(id string) *idp.Provider {
 }
 
 // begin sends the browser to a provider, keeping the ticket in the session.
-func (v *visit) begin(p *idp.Provider, next, again string, o idp.Options) error {
-	location, t, err := p.BeginWith(v.ctx, o)
+func (v *visit) begin(p *idp.Provider, t ticket, o idp.Options) error {
+	location, own, err := p.BeginWith(v.ctx, o)
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(ticket{t, next, again})
+	t.Ticket = own
+	b, err := json.Marshal(t)
 	if err != nil {
 		return err
 	}
@@ -88,7 +90,9 @@ func (v *visit) begin(p *idp.Provider, next, again string, o idp.Options) error 
 	return v.redirect(location)
 }
 
-// signedIn takes the browser back from a provider.
+// signedIn takes the browser back from a provider. Each has an address of its own
+// for it, so that an answer of one cannot pass for that of another, even if they do
+// not say whose it is (RFC 9700 section 4.4.2).
 func (s *site) signedIn(v *visit) error {
 	var t ticket
 	text := v.session(keyTicket)
@@ -99,6 +103,9 @@ func (s *site) signedIn(v *visit) error {
 	provider := s.provider(t.Ticket.Provider)
 	if provider == nil {
 		return errNotHere
+	}
+	if v.param("provider") != provider.ID() {
+		return &smart.Error{Code: "invalid_request", Description: "This sign-in was not started here, or is no longer open. Please start again."}
 	}
 	identity, err := provider.Finish(v.ctx, t.Ticket, v.request.URL.Query())
 	if err != nil {
@@ -112,6 +119,9 @@ func (s *site) signedIn(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if account, err = s.Guard.ClaimRoles(v.ctx, account, s.Roles[provider.ID()].of(identity)...); err != nil {
+		return err
+	}
 	if old := v.session(keyAccount); old != "" && old != account.ID {
 		if err := v.endSession(); err != nil { // another person takes over the browser
 			return err
@@ -120,7 +130,15 @@ func (s *site) signedIn(v *visit) error {
 	if err := v.startSession(); err != nil {
 		return err
 	}
-	now := s.Now()
+	if err := v.settle(identity, account, t); err != nil {
+		return err
+	}
+	return v.arrive(roles(account), t.Next)
+}
+
+// settle writes into the session who signed in, and how.
+func (v *visit) settle(identity *idp.Identity, account *consent.Account, t ticket) error {
+	now := v.site.Now()
 	signedIn := identity.AuthTime
 	if signedIn.IsZero() {
 		signedIn = now
@@ -128,12 +146,17 @@ func (s *site) signedIn(v *visit) error {
 	v.setTime(keyBegan, now)
 	v.setTime(keySeen, now)
 	v.setTime(keySignedIn, signedIn)
+	v.setSession(keyACR, identity.ACR)
 	v.setSession(keyAccount, account.ID)
 	v.setSession(keyAgain, t.Again)
 	if v.session(keyGrant) == "" {
 		v.setSession(keyGrant, rand.Text())
 	}
-	return v.arrive(roles(account), t.Next)
+	if t.StepUp {
+		v.who = &person{account: account}
+		v.steppedUp()
+	}
+	return v.site.SignOuts.Begin(v.ctx, v.session(keyGrant), aliases(identity), now.Add(maxTime))
 }
 
 // arrive leads a person who signed in to where they wanted to go, by way of the

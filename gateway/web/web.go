@@ -31,17 +31,23 @@ import (
 	"mypatients/smart/idp"
 )
 
-// Config is what the pages need. Everything but Brand, Zone and Log is required.
+// Config is what the pages need. Everything but Brand, Zone, Log, Roles and StepUp
+// is required.
 type Config struct {
 	Guard     *consent.Guard
 	Server    *authserver.Server
 	Providers []*idp.Provider  // where people sign in; with several they choose
 	Sessions  scs.CtxStore     // keeps sessions; may judge expiry by its own clock
+	SignOuts  SignOuts         // which of them providers have ended
 	Now       func() time.Time // the clock of everything that is shown or decided here
 	Base      string           // external base URL without a trailing slash; https makes the cookie secure
 	Zone      *time.Location   // in which dates are shown and typed; nil: UTC
 	Brand     Brand
 	Log       *slog.Logger // nil: nothing is logged
+
+	// By the ids of providers; what has no entry has no rule.
+	Roles  map[string]RoleMap
+	StepUp map[string]StepUp
 }
 
 // A Brand is how the pages present themselves.
@@ -79,8 +85,8 @@ var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
 // are nowhere.
 func Mount(r gin.IRouter, c Config) error {
 	switch {
-	case c.Guard == nil, c.Server == nil, c.Sessions == nil, c.Now == nil:
-		return errors.New("web: guard, authorization server, sessions and clock are required")
+	case c.Guard == nil, c.Server == nil, c.Sessions == nil, c.SignOuts == nil, c.Now == nil:
+		return errors.New("web: guard, authorization server, sessions, sign-outs and clock are required")
 	case len(c.Providers) == 0:
 		return errors.New("web: nobody could sign in without a provider")
 	}
@@ -147,7 +153,9 @@ func (s *site) routes(r gin.IRouter) {
 	r.GET("/static/*file", s.static.serve)
 
 	get("/signin", anyone, s.signIn)
-	get("/signin/callback", anyone, s.signedIn)
+	get("/signin/callback/:provider", anyone, s.signedIn)
+	get("/signin/step-up", known, s.stepUp)
+	r.POST("/signin/backchannel/:provider", s.backChannel)
 	both("/signout", anyone, s.signOutPage, s.signOut)
 	both("/role", known, s.rolePage, s.chooseRole)
 	both("/register", known, s.registerPage, s.register)

@@ -106,7 +106,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	err = web.Mount(router, web.Config{
-		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: memory{memstore.NewWithCleanupInterval(0)},
+		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: memory{memstore.NewWithCleanupInterval(0)}, SignOuts: noSignOuts{},
 		Now: now, Base: w.base, Zone: zone, Brand: web.Brand{Name: "Test Hospital", Accent: "#104488"},
 	})
 	if err != nil {
@@ -124,7 +124,7 @@ func (w *world) issuer(router *gin.Engine) *idp.Provider {
 	for _, name := range []string{"grace", "luis", "ava", "adams", "chen", "okafor", "newton", "sam", "ana", "both"} {
 		people = append(people, demo.Person{Username: name, Name: strings.ToUpper(name[:1]) + name[1:] + " Tester", Email: name + "@example.org"})
 	}
-	callback := w.base + "/signin/callback"
+	callback := w.base + "/signin/callback/test"
 	issuer, err := demo.NewIssuer(demo.IssuerConfig{Base: w.base, RedirectURLs: []string{callback}, SignedOut: []string{w.base + "/"}, People: people, Now: w.clock.Now})
 	if err != nil {
 		w.t.Fatal(err)
@@ -207,6 +207,16 @@ func (w *world) put(format string, args ...any) {
 }
 
 // memory keeps sessions; scs's own store knows no contexts.
+// noSignOuts is for an issuer that never ends a session.
+type noSignOuts struct{}
+
+func (noSignOuts) Begin(context.Context, string, []string, time.Time) error { return nil }
+func (noSignOuts) End(context.Context, []string, time.Time) ([]string, error) {
+	return nil, nil
+}
+func (noSignOuts) Ended(context.Context, string) (bool, error)           { return false, nil }
+func (noSignOuts) Once(context.Context, string, time.Time) (bool, error) { return true, nil }
+
 type memory struct{ *memstore.MemStore }
 
 func (m memory) FindCtx(_ context.Context, token string) ([]byte, bool, error) { return m.Find(token) }

@@ -62,6 +62,8 @@ await talk({
           },
         },
       },
+      // The library would not reach a relying party on this machine.
+      fetch: (url, { dispatcher, ...options }) => fetch(url, options),
       findAccount: (ctx, sub) => people[sub] && { accountId: sub, claims: () => ({ sub, ...people[sub] }) },
       interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
       async loadExistingGrant(ctx) {
