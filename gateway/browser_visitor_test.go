@@ -55,10 +55,17 @@ func (c *lateClock) put(late time.Duration) {
 	c.late = late
 }
 
-// startChrome starts Chromium and a demo. Without Chromium the test is skipped,
+// startChrome starts Chromium and a demo.
+func startChrome(t *testing.T) *chrome {
+	t.Helper()
+	clock := new(lateClock)
+	return openChrome(t, clock, func() *gateway { return startDemo(t, clock.now) })
+}
+
+// openChrome starts Chromium for a gateway. Without Chromium the test is skipped,
 // but fails where CI is set. Pictures of the pages go to the folder that
 // SCREENSHOTS names, or to one that is thrown away.
-func startChrome(t *testing.T) *chrome {
+func openChrome(t *testing.T, clock *lateClock, start func() *gateway) *chrome {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("the browser test takes long")
@@ -75,14 +82,14 @@ func startChrome(t *testing.T) *chrome {
 	if path == "" {
 		t.Skip("there is no Chromium")
 	}
-	c := &chrome{t: t, clock: new(lateClock), shots: os.Getenv("SCREENSHOTS")}
+	c := &chrome{t: t, clock: clock, shots: os.Getenv("SCREENSHOTS")}
 	if c.shots == "" {
 		c.shots = t.TempDir()
 	}
 	if err := os.MkdirAll(c.shots, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c.gateway = startDemo(t, c.clock.now)
+	c.gateway = start()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.DisableGPU, chromedp.WindowSize(desktopWidth, 900),
 		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	if os.Geteuid() == 0 {

@@ -109,11 +109,11 @@ const (
 	clinicalScopes = "launch openid fhirUser online_access patient/Patient.rs patient/Observation.rs"
 )
 
-// TestFHIRClient opens an app made with fhirclient (SMART's own library for
+// fhirClient opens an app made with fhirclient (SMART's own library for
 // JavaScript) in Chromium: its requests cross origins, so preflights and CORS
 // headers have to be right as well.
-func TestFHIRClient(t *testing.T) {
-	c := startChrome(t)
+func (h *hospital) fhirClient(t *testing.T) {
+	c := openChrome(t, h.clock, func() *gateway { return h.gateway })
 	app := startApp(t, c.clock)
 	register := func(metadata map[string]any) string {
 		all := map[string]any{
@@ -125,7 +125,7 @@ func TestFHIRClient(t *testing.T) {
 	}
 	t.Run("standalone", func(t *testing.T) {
 		app.use(register(map[string]any{"client_name": "Growth"}), map[string]any{"scope": patientScopes, "iss": c.URL + "/fhir"})
-		grace := c.visitor(t, "grace").open(app.URL + "/launch.html").lands("/demo-idp/login").signIn()
+		grace := c.visitor(t, "grace").open(app.URL + "/launch.html").lands("/signin").atDemo()
 		grace.sees("Growth asks to see a health record").tick("Mateo Rivera").press("Approve")
 		grace.reads("Patient pt-1", "10 observations, read by RelatedPerson")
 		first := grace.token()
@@ -139,12 +139,12 @@ func TestFHIRClient(t *testing.T) {
 		if third := grace.token(); first == second || second == third {
 			t.Errorf("got the tokens %s, %s and %s", first, second, third)
 		}
-		grace.open("/patient/apps").signIn().sees("Growth").press("Disconnect")
+		grace.open("/patient/apps").atDemo().sees("Growth").press("Disconnect")
 		grace.expects(c.URL + "/fhir/Patient/pt-1").open(app.URL + "/app.html").awaits("Failed")
 	})
 	t.Run("from the record", func(t *testing.T) {
 		app.use(register(map[string]any{"client_name": "Chart"}), map[string]any{"scope": clinicalScopes})
-		adams := c.visitor(t, "dr.adams").enter("/patients/pt-1").follow("Open an app")
+		adams := c.visitor(t, "dr.adams").open("/patients/pt-1").atDemo().follow("Open an app")
 		adams.press("Open Chart").lands("/authorize").sees("Chart asks to see a health record", "Mateo Rivera").press("Approve")
 		adams.reads("Patient pt-1", "10 observations, read by Practitioner")
 		first := adams.token()
@@ -155,7 +155,7 @@ func TestFHIRClient(t *testing.T) {
 	})
 	t.Run("with a secret", func(t *testing.T) {
 		app.use("demo-confidential", map[string]any{"scope": patientScopes, "iss": c.URL + "/fhir", "clientSecret": "demo-secret", "redirectUri": "callback"})
-		luis := c.visitor(t, "luis").open(app.URL + "/launch.html").lands("/demo-idp/login").signIn().press("Approve").reads("Patient pt-1")
+		luis := c.visitor(t, "luis").open(app.URL + "/launch.html").lands("/signin").atDemo().press("Approve").reads("Patient pt-1")
 		first := luis.token()
 		luis.click("#refresh").reads("Patient pt-1")
 		if luis.token() == first {
@@ -166,14 +166,14 @@ func TestFHIRClient(t *testing.T) {
 		key := app.newKey(t)
 		app.use(register(map[string]any{"client_name": "Keyed", "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": app.URL + "/keys"}),
 			map[string]any{"scope": patientScopes, "iss": c.URL + "/fhir", "clientPrivateJwk": key, "clientPublicKeySetUrl": app.URL + "/keys"})
-		luis := c.visitor(t, "luis").open(app.URL + "/launch.html").lands("/demo-idp/login").signIn().press("Approve").reads("Patient pt-1")
+		luis := c.visitor(t, "luis").open(app.URL + "/launch.html").lands("/signin").atDemo().press("Approve").reads("Patient pt-1")
 		// The library cannot authenticate by a key when it refreshes, and nobody
 		// refreshes for a client that has one without showing it.
 		luis.expects(c.URL + "/oauth/token").click("#refresh").awaits("Failed")
 	})
 	t.Run("denied", func(t *testing.T) {
 		app.use(register(map[string]any{"client_name": "Unwanted"}), map[string]any{"scope": patientScopes, "iss": c.URL + "/fhir"})
-		c.visitor(t, "luis").open(app.URL + "/launch.html").lands("/demo-idp/login").signIn().press("Do not approve").awaits("Failed: Error: access_denied")
+		c.visitor(t, "luis").open(app.URL + "/launch.html").lands("/signin").atDemo().press("Do not approve").awaits("Failed: Error: access_denied")
 	})
 }
 
@@ -197,8 +197,14 @@ func (v *visitor) until(what string, done func() bool) *visitor {
 func (v *visitor) lands(path string) *visitor {
 	v.t.Helper()
 	v.until(path, func() bool { return v.at() == path })
-	v.do("wait for the page", chromedp.WaitReady("form"))
+	v.do("wait for the page", chromedp.WaitReady("main"))
 	return v
+}
+
+// atDemo signs in at the demo's issuer, one of two.
+func (v *visitor) atDemo() *visitor {
+	v.t.Helper()
+	return v.follow("Demo sign-in").signIn()
 }
 
 // awaits waits until the page says something.

@@ -22,13 +22,11 @@ type granted struct {
 
 const wholeRecord = "launch/patient openid fhirUser offline_access patient/*.rs"
 
-// TestOpenIDClient uses the authorization server with openid-client, which
+// openIDClient uses the authorization server with openid-client, which
 // checks everything that the specifications let a client check: signatures by
 // the published keys, issuer, nonce, state, at_hash, content types.
-func TestOpenIDClient(t *testing.T) {
-	app := startNode(t, "relying.mjs")
-	clock := new(lateClock)
-	g := startDemo(t, clock.now)
+func (h *hospital) openIDClient(t *testing.T) {
+	app, g, clock := startNode(t, "relying.mjs"), h.gateway, h.clock
 	for name, test := range map[string]struct {
 		secret    string         // of demo-confidential
 		alg       string         // of its key
@@ -91,7 +89,9 @@ func (n *jsProgram) discover(g *gateway, id, secret, alg, algorithm string, cloc
 func (g *gateway) signInAndApprove(address, username, patient string) string {
 	g.t.Helper()
 	b := newBrowser(g.t)
-	page := b.submit(b.open(address), "username", url.Values{"username": {username}, "password": {"demo"}})
+	page := b.open(address)
+	page = b.open(g.URL + "/signin?" + url.Values{"provider": {"demo"}, "next": {page.at.Query().Get("next")}}.Encode())
+	page = b.submit(page, "username", url.Values{"username": {username}, "password": {"demo"}})
 	page = b.submit(page, "action", url.Values{"action": {"approve"}, "patient": {patient}})
 	if page.leaves == "" {
 		g.t.Fatalf("the app got nothing: %d %s", page.status, page.text)

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 import { talk } from './talk.mjs';
 
-let issuer, provider;
+let issuer, provider, posted;
 const server = createServer((request, response) => {
   const uid = request.url.match(/^\/interaction\/([\w-]+)$/)?.[1];
   if (!provider) response.writeHead(503).end();
@@ -43,6 +43,9 @@ await talk({
     return { issuer, port: server.address().port };
   },
 
+  // posted is the last form that was sent to the relying party.
+  posted: () => posted,
+
   // open serves the one client, with a new key; people are the claims of those
   // who can sign in, by their subject.
   open({ client, people }) {
@@ -63,7 +66,10 @@ await talk({
         },
       },
       // The library would not reach a relying party on this machine.
-      fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+      fetch: (url, { dispatcher, ...options }) => {
+        posted = String(options.body);
+        return fetch(url, options);
+      },
       findAccount: (ctx, sub) => people[sub] && { accountId: sub, claims: () => ({ sub, ...people[sub] }) },
       interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
       async loadExistingGrant(ctx) {

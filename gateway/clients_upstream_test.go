@@ -145,9 +145,17 @@ func (p webPage) has(t *testing.T, status int, words ...string) {
 	}
 }
 
-// TestUpstream signs people in at an issuer that nobody here wrote.
-func TestUpstream(t *testing.T) {
+// TestClients has clients and an issuer that were written elsewhere talk to one
+// gateway. The last two put the clock forward.
+func TestClients(t *testing.T) {
 	h := startHospital(t)
+	t.Run("oidc-provider", h.upstream)
+	t.Run("openid-client", h.openIDClient)
+	t.Run("fhirclient", h.fhirClient)
+}
+
+// upstream signs people in at an issuer made with oidc-provider.
+func (h *hospital) upstream(t *testing.T) {
 	as := func(t *testing.T) *hospital {
 		h.t = t
 		return h
@@ -316,6 +324,31 @@ func (h *hospital) backChannel() {
 	}
 	here.open(h.URL+"/patient").has(h.t, 200, "You were signed out")
 	elsewhere.open(h.URL+"/patient").has(h.t, 200, "Mateo Rivera") // another session
+
+	// What was said once is not believed again.
+	var posted string
+	h.node.do("posted", nil, &posted)
+	form, err := url.ParseQuery(posted)
+	if err != nil || form.Get("logout_token") == "" {
+		h.t.Fatalf("the issuer posted %q: %v", posted, err)
+	}
+	if got := h.tell("hospital", form.Get("logout_token")); got != 400 {
+		h.t.Errorf("the token again: got %d", got)
+	}
+	if got := h.tell("demo", form.Get("logout_token")); got != 400 {
+		h.t.Errorf("the token for another issuer: got %d", got)
+	}
+}
+
+// tell posts a logout token and gives the status of the answer.
+func (h *hospital) tell(provider, token string) int {
+	h.t.Helper()
+	res, err := http.PostForm(h.URL+"/signin/backchannel/"+provider, url.Values{"logout_token": {token}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
 }
 
 // connect lets the public app in, in a browser that is signed in, and gives its
@@ -354,20 +387,12 @@ func (h *hospital) signOut() {
 func (h *hospital) badLogouts() {
 	b := newBrowser(h.t)
 	h.enter(b, "/patient", "grace", nil)
-	post := func(provider, token string) int {
-		res, err := http.PostForm(h.URL+"/signin/backchannel/"+provider, url.Values{"logout_token": {token}})
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		_ = res.Body.Close()
-		return res.StatusCode
-	}
 	for _, token := range []string{"", "x", "a.b.c", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJncmFjZSJ9."} {
-		if got := post("hospital", token); got != 400 {
+		if got := h.tell("hospital", token); got != 400 {
 			h.t.Errorf("%q: got %d", token, got)
 		}
 	}
-	if got := post("nobody", "x"); got != 400 {
+	if got := h.tell("nobody", "x"); got != 400 {
 		h.t.Errorf("no such provider: got %d", got)
 	}
 	if res, err := http.Get(h.URL + "/signin/backchannel/hospital"); err != nil || res.StatusCode != 405 {
