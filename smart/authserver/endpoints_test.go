@@ -164,6 +164,7 @@ func TestGrants(t *testing.T) {
 	t.Run("A.2.4 online_access ends with the session", func(t *testing.T) {
 		online := w.login("launch/patient online_access patient/*.rs")
 		offline := w.login(standalone)
+		underWay, lasting := w.code("public", "launch/patient online_access patient/*.rs"), w.code("public", standalone)
 		if online.str("refresh_token") == "" {
 			t.Fatal("no refresh token")
 		}
@@ -175,6 +176,8 @@ func TestGrants(t *testing.T) {
 		}
 		want(t, w.refresh(online.str("refresh_token")), 400, "invalid_grant")
 		want(t, w.refresh(offline.str("refresh_token")), 200, "")
+		want(t, w.post("/oauth/token", exchange(underWay, "client_id", "public")), 400, "invalid_grant")
+		want(t, w.post("/oauth/token", exchange(lasting, "client_id", "public")), 200, "")
 	})
 	t.Run("a removed client has nothing left", func(t *testing.T) {
 		w.backend("kiosk", "system/*.rs")

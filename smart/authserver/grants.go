@@ -208,10 +208,17 @@ func (s *Server) RevokeGrant(ctx context.Context, login, id string) error {
 	})
 }
 
-// EndSession ends the grants with online_access that were given in a session.
+// EndSession ends the grants with online_access that were given in a session, and
+// the codes for such that are still under way.
 func (s *Server) EndSession(ctx context.Context, sessionID string) error {
 	if sessionID == "" {
 		return nil
+	}
+	err := s.config.Store.Update(ctx, func(w store.Writer) error {
+		return w.PutRecord(&store.Record{Kind: kindEnded, Key: indexed(sessionID), Expires: s.config.Now().Add(2 * codeLife)})
+	})
+	if err != nil {
+		return err
 	}
 	return s.endAll(ctx, bySession(sessionID))
 }

@@ -118,6 +118,15 @@ func (s *Server) firstTokens(w store.Writer, g *grantRecord) (*tokenResponse, er
 	if err != nil {
 		return nil, err
 	}
+	if g.SessionID != "" && g.online() {
+		ended, err := w.Record(kindEnded, indexed(g.SessionID))
+		if err == nil && !expired(ended, s.config.Now()) {
+			return nil, invalidGrant("The person has signed out.")
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+	}
 	scopes, family := g.scopes(), randomBytes(familySize)
 	g.ID, g.Created = s.grantID(family), s.config.Now()
 	life, refresh := lifeOf(client.Client, tokenLife), refreshLifeOf(client.Client, scopes)

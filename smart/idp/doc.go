@@ -8,6 +8,10 @@
 // provider is discovered on first use and again until it succeeds, so a
 // provider that is down does not keep the gateway from starting.
 //
+// [Provider.Logout] takes a provider's word that somebody signed out there
+// (https://openid.net/specs/openid-connect-backchannel-1_0.html); which sessions
+// that ends, and that the word is taken once, is the caller's.
+//
 // The package knows nothing of our own clients, scopes and sessions, and keeps
 // nothing: a ticket that was used must be thrown away by the caller. What a
 // provider says, ID tokens above all, never appears in an error.
