@@ -81,7 +81,7 @@ func (n *jsProgram) discover(g *gateway, id, secret, alg, algorithm string, cloc
 		algorithm = "oidc"
 	}
 	n.do("discover", map[string]any{"issuer": g.URL, "id": id, "secret": secret, "alg": alg, "algorithm": algorithm}, nil)
-	n.do("late", map[string]any{"seconds": int(clock.now().Sub(time.Now()).Round(time.Second).Seconds())}, nil)
+	n.do("late", map[string]any{"seconds": int(time.Until(clock.now()).Round(time.Second).Seconds())}, nil)
 }
 
 // signInAndApprove takes a browser from an authorization request to the address

@@ -369,8 +369,8 @@ func (h *hospital) connect(b *browser, access string) string {
 
 func (h *hospital) signOut() {
 	b := newBrowser(h.t)
-	page := h.enter(b, "/patient", "grace", nil)
-	page = b.submit(b.open(h.URL+"/signout"), "csrf", nil)
+	h.enter(b, "/patient", "grace", nil)
+	page := b.submit(b.open(h.URL+"/signout"), "csrf", nil)
 	page.has(h.t, 200, "Finish signing out")
 	upstream := strings.ReplaceAll(regexp.MustCompile(regexp.QuoteMeta(h.issuer)+`/session/end[^"]*`).FindString(page.text), "&amp;", "&")
 	page = b.submit(b.open(upstream), "xsrf", url.Values{"logout": {"yes"}})
