@@ -45,6 +45,15 @@ type Client struct {
 	RefreshLife int    `json:"refresh_life,omitempty"` // seconds; 0: the server's default
 }
 
+// Bounds of the lives that an administrator can give a client's tokens, in
+// seconds: a minute and a day, an hour and a year.
+const (
+	minTokenLife   = 60
+	maxTokenLife   = 24 * 60 * 60
+	minRefreshLife = 60 * 60
+	maxRefreshLife = 366 * 24 * 60 * 60
+)
+
 // MayUse reports whether the client is registered for a grant type.
 func (c Client) MayUse(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
 
@@ -92,6 +101,12 @@ func (c Client) Check() error {
 		if err := checkRedirect(uri, c.Confidential()); err != nil {
 			return &Error{Code: "invalid_redirect_uri", Description: fmt.Sprintf("redirect_uris: %v", err)}
 		}
+	}
+	if c.TokenLife != 0 && (c.TokenLife < minTokenLife || c.TokenLife > maxTokenLife) {
+		return bad("token_life must be %d to %d seconds", minTokenLife, maxTokenLife)
+	}
+	if c.RefreshLife != 0 && (c.RefreshLife < minRefreshLife || c.RefreshLife > maxRefreshLife) {
+		return bad("refresh_life must be %d to %d seconds", minRefreshLife, maxRefreshLife)
 	}
 	for name, uri := range map[string]string{"launch_uri": c.LaunchURI, "logo_uri": c.LogoURI} {
 		if u, err := url.Parse(uri); uri != "" && (err != nil || !isWeb(u)) {

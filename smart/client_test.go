@@ -90,3 +90,19 @@ func TestClientID(t *testing.T) {
 		}
 	}
 }
+
+func TestLivesAreBounded(t *testing.T) {
+	for _, c := range []struct {
+		token, refresh int
+		want           bool
+	}{
+		{0, 0, true}, {60, 3600, true}, {24 * 3600, 366 * 24 * 3600, true},
+		{59, 0, false}, {-1, 0, false}, {24*3600 + 1, 0, false}, {0, 3599, false}, {0, -1, false}, {0, 366*24*3600 + 1, false},
+	} {
+		client := smart.Client{ID: "a", RedirectURIs: []string{"https://a.example/cb"}, GrantTypes: []string{"authorization_code"}, AuthMethod: smart.AuthNone,
+			TokenLife: c.token, RefreshLife: c.refresh}
+		if err := client.Check(); (err == nil) != c.want {
+			t.Errorf("%d and %d seconds: %v", c.token, c.refresh, err)
+		}
+	}
+}

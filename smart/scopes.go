@@ -41,7 +41,7 @@ func KnownScopes(list string) Scopes {
 
 func isKnown(s string) bool {
 	switch s {
-	case "openid", "fhirUser", "profile", "launch", "offline_access", "online_access":
+	case "openid", "fhirUser", "profile", "launch", "offline_access", "online_access", "introspect":
 		return true
 	}
 	typ, ok := strings.CutPrefix(s, "launch/")

@@ -28,7 +28,10 @@ func Mount(router gin.IRouter, c Config) error {
 	if c.Server == nil || c.Now == nil || c.Identity == nil {
 		return errors.New("oauth: Server, Now and Identity are required")
 	}
-	server := gin.WrapH(c.Server.Handler())
+	handler := c.Server.Handler()
+	server := func(g *gin.Context) {
+		handler.ServeHTTP(g.Writer, g.Request.WithContext(authserver.WithAddress(g.Request.Context(), g.ClientIP())))
+	}
 	anyOrigin, registered := corsAny(), corsRegistered(c.Server)
 
 	router.Any("/oauth/authorize", server) // a page, not an API: no CORS

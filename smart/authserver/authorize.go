@@ -80,6 +80,9 @@ func (s *Server) authorize(ctx context.Context, form url.Values) (location strin
 		return "", err
 	}
 	p, err := s.request(client.Client, form)
+	if err == nil && !s.limits.mayPark(addressOf(ctx), client.ID) {
+		err = oauthError("temporarily_unavailable", "This app asks too often. Try again in a moment.")
+	}
 	if err == nil {
 		var id string
 		if id, err = s.park(ctx, p, client.Client, form.Get("launch")); err == nil {
@@ -126,6 +129,9 @@ func (s *Server) request(client smart.Client, form url.Values) (*pendingRecord, 
 	if form.Get("request_uri") != "" {
 		return nil, oauthError("request_uri_not_supported", "request objects are not supported")
 	}
+	if form.Has("authorization_details") {
+		return nil, oauthError("invalid_authorization_details", "authorization_details are not supported")
+	}
 	if form.Get("response_type") == "" {
 		return nil, invalidRequest("response_type is missing")
 	}
@@ -148,7 +154,11 @@ func (s *Server) request(client smart.Client, form url.Values) (*pendingRecord, 
 	if err != nil {
 		return nil, err
 	}
-	scopes := smart.KnownScopes(form.Get("scope"))
+	scopes, err := s.knownScopes(form.Get("scope"))
+	if err != nil {
+		return nil, err
+	}
+	scopes = scopes.Filter(func(sc smart.Scope) bool { return sc.Text != introspectScope })
 	if !client.MayUse(smart.GrantRefresh) {
 		scopes = scopes.Filter(func(sc smart.Scope) bool { return sc.Text != "offline_access" && sc.Text != "online_access" })
 	}
@@ -159,6 +169,25 @@ func (s *Server) request(client smart.Client, form url.Values) (*pendingRecord, 
 	return &pendingRecord{ClientID: client.ID, RedirectURI: form.Get("redirect_uri"), State: form.Get("state"),
 		Challenge: form.Get("code_challenge"), Nonce: form.Get("nonce"), Scopes: scopes.String(),
 		Prompt: prompt, MaxAge: maxAge, LoginHint: form.Get("login_hint"), Created: s.config.Now()}, nil
+}
+
+// knownScopes reads the scopes of a request: those of resource types that there
+// are not are left out, as RFC 6749 section 3.3 lets a server do; a granular one
+// that could not be kept as it is meant is refused, since an app that asked for a
+// part would not expect to get nothing.
+func (s *Server) knownScopes(list string) (smart.Scopes, error) {
+	scopes := smart.KnownScopes(list).Filter(func(sc smart.Scope) bool {
+		return sc.Level == "" || sc.Type == "*" || s.config.Types == nil || s.config.Types(sc.Type)
+	})
+	for _, sc := range scopes {
+		if len(sc.Params) == 0 || s.config.Granular == nil {
+			continue
+		}
+		if err := s.config.Granular(sc.Type, sc.Params); err != nil {
+			return nil, &smart.Error{Code: "invalid_scope", Description: "The search parameters of a granular scope are not known or not well-formed: " + printable(sc.Text), Cause: err}
+		}
+	}
+	return scopes, nil
 }
 
 // checkAudience holds aud (SMART) or resource (RFC 8707) to the one resource

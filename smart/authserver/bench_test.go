@@ -1,6 +1,7 @@
 package authserver_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -31,6 +32,15 @@ func (w *world) direct(path string, form url.Values, header ...string) *httptest
 	rec := httptest.NewRecorder()
 	w.server.Handler().ServeHTTP(rec, req)
 	return rec
+}
+
+// serve is direct for any request.
+func (w *world) serve(req *http.Request) *answer {
+	rec := httptest.NewRecorder()
+	w.server.Handler().ServeHTTP(rec, req)
+	a := &answer{status: rec.Code, header: rec.Header(), body: rec.Body.Bytes()}
+	_ = json.Unmarshal(a.body, &a.json)
+	return a
 }
 
 func BenchmarkCodeExchange(b *testing.B) {

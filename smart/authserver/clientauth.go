@@ -19,10 +19,24 @@ type credentials struct {
 	assertion string
 }
 
-// authenticateClient finds the client of a request and holds it to the one way
-// it was registered for (RFC 6749 section 2.3). A public client only says who it
-// is.
+// authenticateClient finds the client of a request. Who fails too often, from one
+// address and for one client, waits: the rest of the world is not shut out.
 func (s *Server) authenticateClient(ctx context.Context, c credentials) (*clientRecord, error) {
+	who := addressOf(ctx) + " " + c.id
+	if s.limits.failures.spent(who) {
+		return nil, tooMany("Too many failed attempts. Try again in a moment.")
+	}
+	client, err := s.checkClientOf(ctx, c)
+	var e *smart.Error
+	if errors.As(err, &e) && e.Code == "invalid_client" {
+		s.limits.failures.take(who)
+	}
+	return client, err
+}
+
+// checkClientOf holds a client to the one way it was registered for (RFC 6749
+// section 2.3). A public client only says who it is.
+func (s *Server) checkClientOf(ctx context.Context, c credentials) (*clientRecord, error) {
 	if c.assertion != "" {
 		client, err := s.checkAssertion(ctx, c.assertion)
 		if err != nil {

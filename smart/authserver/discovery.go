@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"mypatients/smart"
@@ -38,6 +39,22 @@ type metadata struct {
 	Claims               []string `json:"claims_supported"`
 	Prompts              []string `json:"prompt_values_supported"`
 	Capabilities         []string `json:"capabilities,omitempty"`
+
+	Extra map[string]any `json:"-"`
+}
+
+// MarshalJSON writes the members of others beside ours.
+func (m *metadata) MarshalJSON() ([]byte, error) {
+	type plain metadata
+	ours, err := json.Marshal((*plain)(m))
+	if err != nil || len(m.Extra) == 0 {
+		return ours, err
+	}
+	more, err := json.Marshal(m.Extra)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(ours[:len(ours)-1], ','), more[1:]...), nil
 }
 
 func (s *Server) metadata() *metadata {
@@ -47,7 +64,7 @@ func (s *Server) metadata() *metadata {
 	m := &metadata{
 		Issuer: s.config.Issuer, JWKSURI: oauth + "jwks", Authorization: oauth + "authorize", Token: s.tokenURL,
 		UserInfo: oauth + "userinfo", Introspection: oauth + "introspect", Revocation: oauth + "revoke", Management: s.config.ManagementURL,
-		Scopes: []string{"openid", "fhirUser", "profile", "launch", "launch/patient", "launch/encounter", "offline_access", "online_access",
+		Scopes: []string{"openid", "fhirUser", "profile", "launch", "launch/patient", "launch/encounter", "offline_access", "online_access", introspectScope,
 			"patient/*.cruds", "patient/*.rs", "user/*.cruds", "user/*.rs", "system/*.cruds", "system/*.rs",
 			"patient/*.read", "patient/*.write", "patient/*.*", "user/*.read", "user/*.write", "user/*.*", "system/*.read", "system/*.write", "system/*.*"},
 		ResponseTypes: []string{"code"}, ResponseModes: []string{"query"},
@@ -56,7 +73,7 @@ func (s *Server) metadata() *metadata {
 		IntrospectMethods: methods[1:], IntrospectAlgorithms: algorithms,
 		CodeChallengeMethods: []string{"S256"}, IssuerInResponse: true,
 		SubjectTypes: []string{"public"}, IDTokenAlgorithms: []string{"RS256"},
-		Claims:  []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "fhirUser", "profile", "name"},
+		Claims:  []string{"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "at_hash", "fhirUser", "profile", "name"},
 		Prompts: []string{"none", "login", "consent", "select_account"},
 	}
 	if s.config.OpenRegistration || s.config.InitialAccessToken != "" {
@@ -69,16 +86,18 @@ func (s *Server) metadata() *metadata {
 // ready to be marshalled.
 func (s *Server) SMARTConfiguration() any {
 	m := s.metadata()
+	m.Extra = s.config.Extra
 	m.Capabilities = []string{
 		"launch-ehr", "launch-standalone", "authorize-post",
 		"client-public", "client-confidential-symmetric", "client-confidential-asymmetric",
 		"sso-openid-connect",
-		"context-banner", "context-ehr-patient", "context-ehr-encounter", "context-standalone-patient",
+		"context-banner", "context-ehr-patient", "context-ehr-encounter", "context-standalone-patient", "context-standalone-encounter",
 		"permission-offline", "permission-online", "permission-patient", "permission-user", "permission-v1", "permission-v2",
 	}
 	if s.config.StyleURL != "" {
 		m.Capabilities = append(m.Capabilities, "context-style")
 	}
+	m.Capabilities = append(m.Capabilities, s.config.Capabilities...)
 	return m
 }
 

@@ -15,7 +15,7 @@ import (
 
 func TestIntrospection(t *testing.T) {
 	w := newWorld(t, nil)
-	w.backend("resource-server", "system/*.rs")
+	w.backend("resource-server", "system/*.rs introspect")
 	ask := func(token string, header ...string) *answer {
 		t.Helper()
 		return w.post("/oauth/introspect", url.Values{"token": {token}}, header...)
@@ -58,7 +58,11 @@ func TestIntrospection(t *testing.T) {
 		if a := ask(token, "Authorization", "Bearer "+token); a.json["active"] != true {
 			t.Errorf("its own bearer: %s", a.body)
 		}
-		system := w.backendToken(w.assertion("resource-server"), "system/*.rs").str("access_token")
+		narrow := w.backendToken(w.assertion("resource-server"), "system/*.rs").str("access_token")
+		if a := ask(token, "Authorization", "Bearer "+narrow); a.json["active"] != false || len(a.json) != 1 {
+			t.Errorf("a system bearer without the scope: %s", a.body)
+		}
+		system := w.backendToken(w.assertion("resource-server"), "system/*.rs introspect").str("access_token")
 		if a := ask(token, "Authorization", "Bearer "+system); a.json["active"] != true {
 			t.Errorf("a system bearer: %s", a.body)
 		}

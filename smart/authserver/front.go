@@ -124,6 +124,8 @@ func (f *front) fail(ctx context.Context, err error) error {
 		shown.ErrorType = "insufficient_scope"
 	case "temporarily_unavailable":
 		shown.ErrorType = "temporarily_unavailable"
+	case "slow_down":
+		shown.ErrorType = "slow_down"
 	}
 	return op.NewStatusError(shown.WithDescription("%s", e.Description), e.Status)
 }

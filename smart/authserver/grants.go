@@ -208,6 +208,25 @@ func (s *Server) RevokeGrant(ctx context.Context, login, id string) error {
 	})
 }
 
+// EndLogin ends everything that a person granted, as an administrator does when a
+// login was stolen; the next request with any of the tokens fails.
+func (s *Server) EndLogin(ctx context.Context, login string) error {
+	if login == "" {
+		return nil
+	}
+	return s.endAll(ctx, byLogin(login))
+}
+
+// EndClient ends everything that was granted to a client, which stays registered.
+func (s *Server) EndClient(ctx context.Context, id string) error {
+	return s.endAll(ctx, byClient(id))
+}
+
+// EndGrant ends one grant, whoever gave it; none is no error.
+func (s *Server) EndGrant(ctx context.Context, id string) error {
+	return s.config.Store.Update(ctx, func(w store.Writer) error { return s.endGrant(w, id) })
+}
+
 // EndSession ends the grants with online_access that were given in a session, and
 // the codes for such that are still under way.
 func (s *Server) EndSession(ctx context.Context, sessionID string) error {

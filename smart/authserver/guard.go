@@ -85,6 +85,9 @@ func relay(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		case "invalid_token", "insufficient_scope":
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer error=%q", e.Error))
 		}
+		if answer.status == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", retryAfter)
+		}
 	}
 	w.WriteHeader(answer.status)
 	w.Write(answer.body.Bytes())
@@ -107,8 +110,17 @@ func (s *Server) checkForm(w http.ResponseWriter, r *http.Request) error {
 			return invalidRequest("%s must not be repeated", printable(name))
 		}
 	}
-	if len(r.Header.Values("Authorization")) > 1 {
-		return invalidRequest("Authorization must not be repeated")
+	if r.PostForm.Has("authorization_details") {
+		return oauthError("invalid_authorization_details", "authorization_details are not supported.")
+	}
+	methods := len(r.Header.Values("Authorization"))
+	for _, name := range []string{"client_secret", "client_assertion"} {
+		if r.PostForm.Has(name) {
+			methods++
+		}
+	}
+	if methods > 1 { // RFC 6749 section 2.3
+		return invalidRequest("One way of authentication is expected.")
 	}
 	return nil
 }

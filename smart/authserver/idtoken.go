@@ -17,6 +17,7 @@ type idToken struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
 	Audience string `json:"aud"`
+	Party    string `json:"azp"`
 	Expires  int64  `json:"exp"`
 	IssuedAt int64  `json:"iat"`
 	AuthTime int64  `json:"auth_time,omitempty"`
@@ -67,7 +68,7 @@ func (s *Server) idToken(ctx context.Context, g *grantRecord, accessToken string
 		return "", err
 	}
 	now := s.config.Now()
-	claims := idToken{Issuer: s.config.Issuer, Subject: subject(g.Identity), Audience: g.ClientID,
+	claims := idToken{Issuer: s.config.Issuer, Subject: subject(g.Identity), Audience: g.ClientID, Party: g.ClientID,
 		Expires: now.Add(idTokenLife).Unix(), IssuedAt: now.Unix(), Nonce: g.Nonce, person: s.person(g.Identity, g.scopes())}
 	if !g.AuthTime.IsZero() {
 		claims.AuthTime = g.AuthTime.Unix()

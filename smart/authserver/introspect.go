@@ -21,6 +21,7 @@ type introspection struct {
 	FHIRUser  string `json:"fhirUser,omitempty"`
 	smart.Context
 	StyleURL string `json:"smart_style_url,omitempty"`
+	Tenant   string `json:"tenant,omitempty"`
 }
 
 // introspect tells what an access token stands for; may says whether the caller
@@ -37,8 +38,16 @@ func (s *Server) introspect(ctx context.Context, token string, may func(smart.Gr
 	if !may(g) {
 		return &introspection{}, nil
 	}
+	now, ok, err := s.current(ctx, g.Identity)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return &introspection{}, nil
+	}
+	g.Identity = now
 	answer := &introspection{Active: true, Scope: g.Scopes.String(), ClientID: g.ClientID, TokenType: "Bearer",
-		Expires: g.Expires.Unix(), Issuer: s.config.Issuer, Audience: s.config.FHIRBase, Subject: subject(g.Identity), Context: g.Launch}
+		Expires: g.Expires.Unix(), Issuer: s.config.Issuer, Audience: s.config.FHIRBase, Subject: subject(g.Identity), Context: g.Launch, Tenant: s.config.Tenant}
 	if answer.Subject == "" {
 		answer.Subject = g.ClientID
 	}
@@ -55,10 +64,15 @@ func (s *Server) introspect(ctx context.Context, token string, may func(smart.Gr
 // itself, and in either case one that holds the token already.
 func anyToken(smart.Grant) bool { return true }
 
+// introspectScope is the scope with which a backend service may ask about the
+// tokens of others by its own bearer token.
+const introspectScope = "introspect"
+
 // tokensOf is for a caller that shows a bearer token instead: backend services
-// may ask about any token, apps about their own.
+// with the scope for it may ask about any token, others about their own.
 func tokensOf(caller smart.Grant) func(smart.Grant) bool {
-	return func(g smart.Grant) bool { return caller.Identity.Role == smart.System || g.ClientID == caller.ClientID }
+	all := caller.Identity.Role == smart.System && caller.Scopes.Has(introspectScope)
+	return func(g smart.Grant) bool { return all || g.ClientID == caller.ClientID }
 }
 
 // revoke ends a token of a client (RFC 7009): an access token alone, or a refresh
@@ -106,5 +120,13 @@ func (s *Server) userInfo(ctx context.Context, token string) (*userInfo, error) 
 		e.Status = 403
 		return nil, e
 	}
+	now, ok, err := s.current(ctx, g.Identity)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, invalidToken()
+	}
+	g.Identity = now
 	return &userInfo{Subject: subject(g.Identity), person: s.person(g.Identity, g.Scopes)}, nil
 }

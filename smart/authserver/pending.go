@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type pendingRecord struct {
 	Nonce       string        `json:"nonce,omitempty"`
 	Scopes      string        `json:"scopes"`
 	Launch      *launchRecord `json:"launch,omitempty"`
+	LaunchKey   string        `json:"launchKey,omitempty"` // of the handle's record
 	Prompt      []string      `json:"prompt,omitempty"`
 	MaxAge      *int          `json:"maxAge,omitempty"`
 	LoginHint   string        `json:"hint,omitempty"`
@@ -47,22 +49,26 @@ type Pending struct {
 	LoginHint   string
 	RedirectURI string // of this request: where the answer goes; one of the client's
 	NeedPatient bool   // a patient must be chosen: launch/patient or patient/ scopes, and none from the launch
-	Nonce       string
-	Created     time.Time // a sign-in before it does not satisfy MaxAge 0
+	// NeedEncounter asks for a visit of that patient: launch/encounter, and none
+	// from the launch. Without one the scope is not granted.
+	NeedEncounter bool
+	Nonce         string
+	Created       time.Time // a sign-in before it does not satisfy MaxAge 0
 }
 
 // An Approval is a person's answer to a Pending.
 type Approval struct {
 	Identity  smart.Identity
-	Scopes    smart.Scopes // of those asked for, or narrower
-	Patient   string       // logical id, if one was chosen; the launch's patient stands before it
-	Encounter string       // logical id
-	AuthTime  time.Time    // when the person signed in
-	SessionID string       // grants with online_access end with it
+	Scopes    smart.Scopes    // of those asked for, or narrower
+	Patient   string          // logical id, if one was chosen; the launch's patient stands before it
+	Encounter string          // logical id
+	Related   []smart.Related // fhirContext beyond the launch's, as the scopes asked
+	AuthTime  time.Time       // when the person signed in
+	SessionID string          // grants with online_access end with it
 }
 
-// park stores a request under a new id, and takes its launch handle in the same
-// transaction, so that a handle works once.
+// park stores a request under a new id, with what its launch handle stands for.
+// The handle stays good until an approval takes it.
 func (s *Server) park(ctx context.Context, p *pendingRecord, client smart.Client, handle string) (id string, err error) {
 	id = newSecret()
 	now := s.config.Now()
@@ -70,11 +76,12 @@ func (s *Server) park(ctx context.Context, p *pendingRecord, client smart.Client
 	err = s.config.Store.Update(ctx, func(w store.Writer) error {
 		parked, scopes := *p, asked
 		if handle != "" {
-			launch, err := s.takeLaunch(w, handle, client.ID)
+			key := s.secrets.key(kindLaunch, handle)
+			launch, err := s.findLaunch(w, key, client.ID)
 			if err != nil {
 				return err
 			}
-			parked.Launch = launch
+			parked.Launch, parked.LaunchKey = launch, key
 			if launch.Cap != nil {
 				scopes = scopes.Cut(smart.KnownScopes(*launch.Cap))
 			}
@@ -134,13 +141,18 @@ func (s *Server) Pending(ctx context.Context, id string) (*Pending, error) {
 	if view.Launch == nil || view.Launch.Context.Patient == "" {
 		view.NeedPatient = view.Scopes.Has("launch/patient") || view.Scopes.HasLevel("patient")
 	}
+	if view.Launch == nil || view.Launch.Context.Encounter == "" {
+		view.NeedEncounter = view.Scopes.Has("launch/encounter")
+		view.NeedPatient = view.NeedPatient || view.NeedEncounter && (view.Launch == nil || view.Launch.Context.Patient == "")
+	}
 	return view, nil
 }
 
 // Approve answers a Pending with a code and gives the URL to send the browser
-// to. It works once. The URL carries an error instead of a code when the launch
-// is another person's (access_denied) or nothing is left to grant
-// (access_denied). Scopes that were not asked for are cut away; patient/ scopes
+// to. It works once, and uses the launch handle up. The URL carries an error
+// instead of a code when the launch is another person's (access_denied), nothing
+// is left to grant (access_denied), or the handle was used meanwhile
+// (invalid_request). Scopes that were not asked for are cut away; patient/ scopes
 // are not granted without a patient.
 func (s *Server) Approve(ctx context.Context, pendingID string, a Approval) (redirectURL string, err error) {
 	err = s.config.Store.Update(ctx, func(w store.Writer) error {
@@ -159,6 +171,11 @@ func (s *Server) Approve(ctx context.Context, pendingID string, a Approval) (red
 			return err
 		}
 		g, refusal := s.approved(p, client.Client, a)
+		if refusal == nil && p.LaunchKey != "" {
+			if err := s.takeLaunch(w, p.LaunchKey); err != nil && !errors.As(err, &refusal) {
+				return err
+			}
+		}
 		if refusal != nil {
 			redirectURL = s.errorRedirect(p.RedirectURI, p.State, refusal.Code, refusal.Description)
 			return nil
@@ -182,12 +199,13 @@ func (s *Server) Approve(ctx context.Context, pendingID string, a Approval) (red
 func (s *Server) approved(p *pendingRecord, client smart.Client, a Approval) (*grantRecord, *smart.Error) {
 	g := &grantRecord{ClientID: client.ID, ClientName: client.Name, Identity: a.Identity, SessionID: a.SessionID,
 		AuthTime: a.AuthTime, Nonce: p.Nonce}
-	g.Context = smart.Context{Patient: a.Patient, Encounter: a.Encounter}
+	g.Context = smart.Context{Patient: a.Patient, Encounter: a.Encounter, FHIRContext: a.Related}
 	if l := p.Launch; l != nil {
 		if l.Identity.FHIRUser != "" && l.Identity.FHIRUser != a.Identity.FHIRUser {
 			return nil, oauthError("access_denied", "the launch was made for another person")
 		}
 		g.EHR, g.Context = true, l.Context
+		g.Context.FHIRContext = append(slices.Clone(l.Context.FHIRContext), a.Related...)
 		if g.Context.Patient == "" {
 			g.Context.Patient = a.Patient
 		}

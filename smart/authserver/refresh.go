@@ -51,9 +51,16 @@ func (s *Server) refresh(ctx context.Context, client smart.Client, token, scope 
 	if !ok {
 		return nil, unknown
 	}
+	today, ok, err := s.holder(ctx, s.grantID(family))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, unknown
+	}
+	if err != nil {
+		return nil, err
+	}
 	var res *tokenResponse
 	var refused error
-	err := s.config.Store.Update(ctx, func(w store.Writer) error {
+	err = s.config.Store.Update(ctx, func(w store.Writer) error {
 		res, refused = nil, nil
 		now := s.config.Now()
 		var g grantRecord
@@ -71,6 +78,11 @@ func (s *Server) refresh(ctx context.Context, client smart.Client, token, scope 
 		if err != nil {
 			return err
 		}
+		if !ok {
+			refused = unknown
+			return s.endGrant(w, g.ID)
+		}
+		g.Identity = today
 		// The token after this one was made just now: its answer may have been lost.
 		lost := generation+1 == g.Generation && now.Before(g.Rotated.Add(lostAnswer))
 		if generation != g.Generation && !lost {

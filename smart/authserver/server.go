@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mypatients/fhir/store"
+	"mypatients/smart"
 )
 
 // How long things live unless a client's registration says otherwise.
@@ -42,6 +43,19 @@ type Config struct {
 	LoginURL      func(pendingID string) string // the page that signs the person in and asks for approval
 	ManagementURL string                        // where people see and end what they granted
 	StyleURL      string                        // smart_style_url of EHR launches; empty: none
+	Tenant        string                        // tells apps which of several sites this is; empty: not told
+	Extra         map[string]any                // further members of the SMART configuration
+	Capabilities  []string                      // and capabilities, of what others offer beside this server
+
+	// Types tells the resource types there are: scopes of others are left out. nil: all are.
+	Types func(typ string) bool
+	// Granular checks the search parameters of a granular scope; type "*" stands
+	// for all. nil: all are fine.
+	Granular func(typ string, params url.Values) error
+	// Current tells what a person is today, who acted in this identity before; ok
+	// is false when they may no longer act so, which ends what they granted. nil:
+	// nothing changes.
+	Current func(ctx context.Context, id smart.Identity) (now smart.Identity, ok bool, err error)
 
 	// ErrorPage answers a browser whose authorization request must not be
 	// redirected (unknown client, wrong redirect URI) with the status given;
@@ -60,6 +74,7 @@ type Server struct {
 	secrets  *secrets
 	signing  signingKeys
 	clients  clientKeys // of clients that authenticate by JWT
+	limits   limits
 	handler  http.Handler
 	tokenURL string
 }
@@ -84,6 +99,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	s.clients.init(c)
+	s.limits.init(c.Now)
 	if err := s.firstKey(ctx); err != nil {
 		return nil, err
 	}

@@ -24,11 +24,12 @@ type tokenResponse struct {
 	IDToken      string `json:"id_token,omitempty"`
 	smart.Context
 	StyleURL string `json:"smart_style_url,omitempty"`
+	Tenant   string `json:"tenant,omitempty"`
 }
 
 // respond fills in what every grant type answers.
 func (s *Server) respond(g *grantRecord, scopes smart.Scopes, token string, life time.Duration) *tokenResponse {
-	res := &tokenResponse{AccessToken: token, TokenType: "Bearer", ExpiresIn: seconds(life), Scope: scopes.String(), Context: g.Context}
+	res := &tokenResponse{AccessToken: token, TokenType: "Bearer", ExpiresIn: seconds(life), Scope: scopes.String(), Context: g.Context, Tenant: s.config.Tenant}
 	if g.EHR {
 		res.StyleURL = s.config.StyleURL
 	}
@@ -161,14 +162,18 @@ func (s *Server) clientCredentials(ctx context.Context, client smart.Client, sco
 	if !client.MayUse(smart.GrantClientCredentials) || client.AuthMethod != smart.AuthPrivateKeyJWT {
 		return nil, oauthError("unauthorized_client", "The client is not registered for client_credentials.")
 	}
-	scopes := smart.KnownScopes(scope).Filter(func(sc smart.Scope) bool { return sc.Level == "system" }).
+	asked, err := s.knownScopes(scope)
+	if err != nil {
+		return nil, err
+	}
+	scopes := asked.Filter(func(sc smart.Scope) bool { return sc.Level == "system" || sc.Text == introspectScope }).
 		Narrow(smart.KnownScopes(client.Scope))
 	if len(scopes) == 0 {
 		return nil, oauthError("invalid_scope", "None of the scopes can be granted to this client.")
 	}
 	life := lifeOf(client, backendTokenLife)
 	var res *tokenResponse
-	err := s.config.Store.Update(ctx, func(w store.Writer) error {
+	err = s.config.Store.Update(ctx, func(w store.Writer) error {
 		if _, err := s.clientRecord(w, client.ID); errors.Is(err, store.ErrNotFound) {
 			return invalidClient("The client is not known.")
 		} else if err != nil {

@@ -179,6 +179,8 @@ func TestTokenEndpointGuard(t *testing.T) {
 	want(t, w.post("/oauth/token", exchange("x", "client_id", "confidential", "client_secret", secret)), 401, "invalid_client")
 	want(t, w.post("/oauth/token", exchange("x", "client_id", "confidential")), 401, "invalid_client")
 	want(t, w.post("/oauth/token", exchange("x", "client_id", "public", "client_secret", "s")), 401, "invalid_client")
+	want(t, w.post("/oauth/token", exchange("x", "client_secret", secret), "Authorization", basic("confidential", secret)), 400, "invalid_request")
+	want(t, w.post("/oauth/token", exchange("x", "client_id", "public", "authorization_details", "[]")), 400, "invalid_authorization_details")
 	want(t, w.post("/oauth/token", exchange("x", "client_id", "public"), "Authorization", basic("confidential", secret)), 401, "invalid_client")
 	want(t, w.post("/oauth/token", exchange("x"), "Authorization", basic("confidential", "wrong")), 401, "invalid_client")
 	want(t, w.post("/oauth/token", exchange("x"), "Authorization", basic("confidential", "")), 401, "invalid_client")
@@ -383,7 +385,7 @@ func TestIDToken(t *testing.T) {
 		defer w.person(grace, "p1")
 		c, _ := verified(t, w.login("openid fhirUser profile user/*.rs", "nonce", "n-1").str("id_token"))
 		now := float64(w.now().Unix())
-		for k, v := range map[string]any{"iss": w.base, "sub": "login-adams", "aud": "public", "exp": now + 3600, "iat": now, "auth_time": now - 60,
+		for k, v := range map[string]any{"iss": w.base, "sub": "login-adams", "aud": "public", "azp": "public", "exp": now + 3600, "iat": now, "auth_time": now - 60,
 			"nonce": "n-1", "fhirUser": w.base + "/fhir/Practitioner/1", "profile": w.base + "/fhir/Practitioner/1", "name": "Dr. Adams"} {
 			if c[k] != v {
 				t.Errorf("%s: got %v, want %v", k, c[k], v)
