@@ -27,6 +27,7 @@ type Config struct {
 	BaseURL string `yaml:"base_url"` // what browsers and apps call it, without a path; required in production
 
 	Brand          Brand    `yaml:"brand"`
+	Tenant         string   `yaml:"tenant"`          // what apps are told as "tenant" beside their tokens; default: nothing
 	TimeZone       string   `yaml:"time_zone"`       // IANA name of the site's zone: birthdays and "until" are judged in it; default UTC
 	MRNSystem      string   `yaml:"mrn_system"`      // system of the identifiers that are medical record numbers
 	Key            Secret   `yaml:"key"`             // 32 bytes in hex or base64: hashes tokens, encrypts signing keys

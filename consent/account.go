@@ -62,8 +62,12 @@ func (g *Guard) LinkAccount(ctx context.Context, issuer, subject, name, email st
 			return err
 		}
 		a = found
+		before := a.said()
 		a.Name, a.Email = or(name, a.Name), or(email, a.Email)
-		return a.link(tx.Writer(), links...)
+		if err := a.link(tx.Writer(), links...); err != nil || before == a.said() {
+			return err
+		}
+		return moveEpoch(tx.Writer(), accountEpoch(a.ID))
 	})
 	if err != nil {
 		return nil, err
@@ -223,6 +227,9 @@ func (g *Guard) Register(ctx context.Context, accountID string, r Registration) 
 			return err
 		}
 		if err := a.link(tx.Writer(), Link{smart.Provider, key.String()}); err != nil {
+			return err
+		}
+		if err := moveEpoch(tx.Writer(), accountEpoch(a.ID)); err != nil {
 			return err
 		}
 		c := Caller{Grant: smart.Grant{ClientID: PortalClient, ClientName: "Portal", Identity: smart.Identity{Login: a.ID, Name: a.Name, Role: smart.Provider, FHIRUser: key.String()}}}

@@ -43,6 +43,7 @@ type Guard struct {
 	persons   *cache[*person]
 	decisions *cache[*decision]
 	panels    *cache[[]string]
+	accounts  *cache[*Account]
 }
 
 // Sizes of the caches, in values; each is a kilobyte or so.
@@ -50,6 +51,7 @@ const (
 	maxPersons   = 4096
 	maxDecisions = 65536
 	maxPanels    = 1024
+	maxAccounts  = 16384
 )
 
 // New makes a guard; Close it to end its goroutine.
@@ -75,6 +77,7 @@ func New(c Config) (*Guard, error) {
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, launch: c.Launch,
 		auditor: startAuditor(c.Rules.engine), persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
+		accounts: newCache[*Account](maxAccounts),
 	}, nil
 }
 

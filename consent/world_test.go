@@ -32,7 +32,7 @@ const (
 //	Lily (3):   guardian without a login, PCP baker
 //	okafor has no tie to anyone.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	guard *consent.Guard
 	eng   *engine.Engine
 	clock *clock
@@ -60,7 +60,7 @@ func (c *clock) pass(d time.Duration) { c.set(c.Now().Add(d)) }
 
 var registry = sync.OnceValues(search.R4)
 
-func newWorld(t *testing.T, with ...func(*engine.Config)) *world {
+func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 	t.Helper()
 	zone, err := time.LoadLocation("America/New_York")
 	if err != nil {
@@ -230,7 +230,7 @@ func (w *world) search(c consent.Caller, t fhir.Type, query string) ([]string, e
 	return ids, nil
 }
 
-func outcomeCode(t *testing.T, body []byte) string {
+func outcomeCode(t testing.TB, body []byte) string {
 	t.Helper()
 	var o struct {
 		Issue []struct {
@@ -289,7 +289,7 @@ func (w *world) notices(recipient string) []string {
 	return subjects
 }
 
-func status(t *testing.T, r *fhir.Resource) string {
+func status(t testing.TB, r *fhir.Resource) string {
 	t.Helper()
 	var c struct{ Status string }
 	if err := json.Unmarshal(r.JSON, &c); err != nil {
@@ -298,7 +298,7 @@ func status(t *testing.T, r *fhir.Resource) string {
 	return c.Status
 }
 
-func wantKind(t *testing.T, err error, kind fhir.Kind) {
+func wantKind(t testing.TB, err error, kind fhir.Kind) {
 	t.Helper()
 	if err == nil {
 		t.Errorf("got no error, want %v", kind)

@@ -8,6 +8,7 @@ import (
 
 	"mypatients/config"
 	"mypatients/consent"
+	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
 	"mypatients/fhir/store"
@@ -66,6 +67,10 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		ManagementURL:     c.BaseURL + "/patient/apps",
 		StyleURL:          c.BaseURL + stylePath,
 		ErrorPage:         refuse,
+		Current:           k.current,
+		Types:             func(typ string) bool { return fhir.Type(typ).Valid() },
+		Granular:          granular(k.engine.Registry),
+		Tenant:            c.Tenant,
 		AllowLoopbackJWKS: c.Demo,
 		Logger:            log,
 	})

@@ -69,7 +69,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	}
 
 	err = rest.Mount(r, rest.Config{
-		Guard: p.core.guard, Authenticate: p.core.server.Authenticate,
+		Guard: p.core.guard, Authenticate: p.core.authenticate,
 		Base: c.BaseURL + "/fhir", Zone: c.Zone(), MaxBody: int64(c.Limits.MaxBodyMB) << 20,
 	})
 	if err != nil {
