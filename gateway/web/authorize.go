@@ -29,6 +29,8 @@ type authorizeView struct {
 	Fixed    *consent.Card
 	Search   *Selection // of providers, who may have many patients
 	Nobody   bool       // there is no patient to choose
+
+	Visits []visitChoice // to choose from, once the patient is known
 }
 
 // A Selection is what was typed to find a patient.
@@ -45,6 +47,7 @@ type scopeView struct {
 	Own     bool   // of one patient; else of all that the person may see
 	Only    string // limits the type, as the app wrote it
 	Checked bool
+	Parts   []portionView // that can be left out
 }
 
 // authorizePage is where the authorization server sends the browser: it sees to
@@ -106,22 +109,43 @@ func (v *visit) mustSignInAgain(p *authserver.Pending) bool {
 
 // signInFor starts the sign-in that an app's request asks for.
 func (v *visit) signInFor(p *authserver.Pending, next string) error {
-	if len(v.site.Providers) > 1 && v.who == nil && len(p.Prompt) == 0 && p.MaxAge == nil {
-		return v.redirect("/signin?" + nextQuery(next))
-	}
-	o := idp.Options{LoginHint: p.LoginHint}
-	if v.who != nil || slices.Contains(p.Prompt, "login") {
-		o.Prompt = "login"
-	}
-	if p.MaxAge != nil {
-		age := time.Duration(*p.MaxAge) * time.Second
-		o.MaxAge = &age
+	if len(v.site.Providers) > 1 && v.who == nil {
+		return v.redirect("/signin?" + nextQuery(next)) // which comes back here, see wishes
 	}
 	provider := v.site.Providers[0]
 	if v.who != nil {
 		provider = v.site.issuerOf(v.who.account)
 	}
-	return v.begin(provider, ticket{Next: next, Again: p.ID}, o)
+	return v.begin(provider, ticket{Next: next, Again: p.ID}, v.wishes(p))
+}
+
+// wishes are what the app asks of the sign-in, for the provider.
+func (v *visit) wishes(p *authserver.Pending) idp.Options {
+	o := idp.Options{LoginHint: p.LoginHint}
+	switch {
+	case v.who != nil || slices.Contains(p.Prompt, "login"):
+		o.Prompt = "login"
+	case slices.Contains(p.Prompt, "select_account"):
+		o.Prompt = "select_account"
+	}
+	if p.MaxAge != nil {
+		age := time.Duration(*p.MaxAge) * time.Second
+		o.MaxAge = &age
+	}
+	return o
+}
+
+// appRequest finds the app's request that a sign-in leads back to, if it does.
+func (v *visit) appRequest(next string) *authserver.Pending {
+	u, err := url.Parse(next)
+	if err != nil || u.Path != "/authorize" || u.Query().Get("request") == "" {
+		return nil
+	}
+	p, err := v.site.Server.Pending(v.ctx, u.Query().Get("request"))
+	if err != nil {
+		return nil // the page that follows says so
+	}
+	return p
 }
 
 func (v *visit) deny(p *authserver.Pending, code, text string) error {
@@ -141,6 +165,9 @@ func (v *visit) authorizeView(p *authserver.Pending) (authorizeView, error) {
 	for _, scope := range p.Scopes {
 		item := scopeWords(scope)
 		item.Checked = true
+		for _, part := range portionsOf(scope) {
+			item.Parts = append(item.Parts, part.portionView)
+		}
 		view.Offline = view.Offline || item.Kind == "offline"
 		view.Scopes = append(view.Scopes, item)
 	}
@@ -206,13 +233,7 @@ func (s *site) authorize(v *visit) error {
 	if v.form("action") != "approve" {
 		return v.deny(p, "access_denied", "The person did not approve the app.")
 	}
-	chosen := v.request.PostForm["scope"]
-	var scopes smart.Scopes
-	for _, scope := range p.Scopes {
-		if slices.Contains(chosen, scope.String()) {
-			scopes = append(scopes, scope)
-		}
-	}
+	scopes := chosenScopes(p.Scopes, v.request.PostForm)
 	patient := v.form("patient")
 	wrong := problems{}
 	if len(scopes) == 0 {
@@ -233,25 +254,52 @@ func (s *site) authorize(v *visit) error {
 			return err
 		}
 	}
-	if len(wrong) > 0 {
-		view, err := v.authorizeView(p)
-		if err != nil {
+	visit, visits := "", []visitChoice(nil)
+	if len(wrong) == 0 && p.NeedEncounter && scopes.Has("launch/encounter") {
+		if visits, err = v.visitChoices(patient); err != nil {
 			return err
 		}
-		for i := range view.Scopes {
-			view.Scopes[i].Checked = slices.Contains(chosen, view.Scopes[i].Text)
+		switch visit = v.form("visit"); {
+		case visit == noVisit || len(visits) == 0:
+			visit = ""
+		case !slices.ContainsFunc(visits, func(c visitChoice) bool { return c.ID == visit }):
+			wrong["visit"] = "missing"
 		}
-		view.Patient = patient
-		return v.showAuthorize(view, wrong)
+	}
+	if len(wrong) > 0 {
+		return v.askAgain(p, patient, visits, wrong)
+	}
+	related, err := v.related(p, scopes, patient)
+	if err != nil {
+		return err
 	}
 	location, err := s.Server.Approve(v.ctx, p.ID, authserver.Approval{
-		Identity: v.who.identity, Scopes: scopes, Patient: patient, AuthTime: v.time(keySignedIn), SessionID: v.session(keyGrant),
+		Identity: v.who.identity, Scopes: scopes, Patient: patient, Encounter: visit, Related: related,
+		AuthTime: v.time(keySignedIn), SessionID: v.session(keyGrant),
 	})
 	if err != nil {
 		return err
 	}
 	v.dropSession(keyAgain)
 	return v.redirect(location)
+}
+
+// askAgain shows the page with what was answered, and what is missing.
+func (v *visit) askAgain(p *authserver.Pending, patient string, visits []visitChoice, wrong problems) error {
+	view, err := v.authorizeView(p)
+	if err != nil {
+		return err
+	}
+	form := v.request.PostForm
+	for i := range view.Scopes {
+		item := &view.Scopes[i]
+		item.Checked = slices.Contains(form["scope"], item.Text)
+		for k := range item.Parts {
+			item.Parts[k].Checked = slices.Contains(form["part"], item.Parts[k].Value)
+		}
+	}
+	view.Patient, view.Visits = patient, visits
+	return v.showAuthorize(view, wrong)
 }
 
 // maySee checks that the person may see a patient, for the choice of one.

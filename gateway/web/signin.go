@@ -55,6 +55,9 @@ func (s *site) signIn(v *visit) error {
 	if provider == nil {
 		return errNotHere
 	}
+	if p := v.appRequest(next); p != nil {
+		return v.begin(provider, ticket{Next: next, Again: p.ID}, v.wishes(p))
+	}
 	return v.begin(provider, ticket{Next: next}, idp.Options{})
 }
 
