@@ -48,6 +48,17 @@ type Config struct {
 type Brand struct {
 	Name   string `yaml:"name"`   // default "My patients"
 	Accent string `yaml:"accent"` // colour of buttons and links, #rrggbb; default the product's own
+
+	// What apps show of the site to people who look for it (User-access Brands).
+	// They are published when website is set.
+	Website    string   `yaml:"website"` // of the organisation, https; it also identifies it
+	Logo       string   `yaml:"logo"`    // https URL of a square picture
+	Portal     string   `yaml:"portal"`  // what the portal is called; default the brand's name
+	Aliases    []string `yaml:"aliases"` // other and former names
+	Street     string   `yaml:"street"`  // of its address
+	City       string   `yaml:"city"`    //
+	State      string   `yaml:"state"`   //
+	PostalCode string   `yaml:"postal_code"`
 }
 
 // Storage says where the data is.

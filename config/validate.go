@@ -88,6 +88,10 @@ func (c *Config) checkSite(k *check) {
 		u, err := url.Parse(c.MRNSystem)
 		k.must(err == nil && u.IsAbs(), "mrn_system", "must be an absolute URI")
 	}
+	for key, value := range map[string]string{"brand.website": c.Brand.Website, "brand.logo": c.Brand.Logo} {
+		u, err := url.Parse(value)
+		k.must(value == "" || err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil, key, "must be an https URL")
+	}
 	k.must(c.Brand.Accent == "" || colour.MatchString(c.Brand.Accent), "brand.accent", "must be a colour like #0b6e6e")
 	if c.Key != "" {
 		k.must(c.KeyBytes() != nil, "key", "must be 32 bytes in hex or base64 (openssl rand -hex 32)")

@@ -24,6 +24,9 @@ type Config struct {
 
 	// Launch makes a launch handle for a redeemed invitation; nil: none is given.
 	Launch func(ctx context.Context, l smart.Launch) (handle string, err error)
+	// AppCode tells whether app states of a code ("system|code") are a client's to
+	// keep; nil: no client keeps any.
+	AppCode func(ctx context.Context, clientID, code string) (bool, error)
 }
 
 // A Guard stands in front of the engine. It is safe for concurrent use.
@@ -38,6 +41,7 @@ type Guard struct {
 	mrnSystem string
 	policy    Policy
 	launch    func(ctx context.Context, l smart.Launch) (string, error)
+	appCode   func(ctx context.Context, clientID, code string) (bool, error)
 
 	auditor   *auditor
 	persons   *cache[*person]
@@ -74,7 +78,7 @@ func New(c Config) (*Guard, error) {
 	}
 	return &Guard{
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
-		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, launch: c.Launch,
+		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, launch: c.Launch, appCode: c.AppCode,
 		auditor: startAuditor(c.Rules.engine), persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
 		accounts: newCache[*Account](maxAccounts),

@@ -67,6 +67,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		ManagementURL:     c.BaseURL + "/patient/apps",
 		StyleURL:          c.BaseURL + stylePath,
 		ErrorPage:         refuse,
+		Extra:             extraDiscovery(c),
 		Current:           k.current,
 		Types:             func(typ string) bool { return fhir.Type(typ).Valid() },
 		Granular:          granular(k.engine.Registry),
@@ -83,6 +84,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 			handle, _, err := k.server.Launch(ctx, l)
 			return handle, err
 		},
+		AppCode: k.appCode,
 	})
 	return k, err
 }

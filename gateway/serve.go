@@ -75,6 +75,13 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	if err != nil {
 		return nil, err
 	}
+	err = rest.MountAppState(r, rest.Config{Guard: p.core.guard, Authenticate: p.core.authenticate, Base: c.BaseURL + appStatePath})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.core.mountBrands(ctx, r, c, now()); err != nil {
+		return nil, err
+	}
 	err = web.Mount(r, web.Config{
 		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
 		Roles: roleMaps(c.Issuers), StepUp: stepUps(c.Issuers),

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"mypatients/config"
+	"mypatients/smart"
+)
+
+// appStatePath is where apps keep their own state: an endpoint of its own, which
+// takes the tokens of the FHIR base.
+const appStatePath = "/appstate"
+
+// extraDiscovery is what the SMART configuration says of things beside the
+// authorization server.
+func extraDiscovery(c *config.Config) map[string]any {
+	extra := map[string]any{
+		"associated_endpoints": []any{map[string]any{"url": c.BaseURL + appStatePath, "capabilities": []string{"smart-app-state"}}},
+	}
+	if id := brandIdentifier(c.Brand); id != nil {
+		extra["user_access_brand_bundle"] = c.BaseURL + brandsPath
+		extra["user_access_brand_identifier"] = id
+	}
+	return extra
+}
+
+// appCode gives an app the state codes whose system is an origin where it runs,
+// and those that an administrator named in the scopes it was registered for.
+func (k *core) appCode(ctx context.Context, clientID, code string) (bool, error) {
+	client, err := k.server.Client(ctx, clientID)
+	if err != nil {
+		return false, err
+	}
+	system, _, _ := strings.Cut(code, "|")
+	if origin, ok := smart.CanonicalOrigin(system); ok && slices.Contains(client.Origins(), origin) {
+		return true, nil
+	}
+	return slices.ContainsFunc(smart.KnownScopes(client.Scope), func(s smart.Scope) bool {
+		return s.Type == "Basic" && slices.Contains(s.Params["code"], code)
+	}), nil
+}
