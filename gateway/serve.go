@@ -12,7 +12,6 @@ import (
 
 	"mypatients/config"
 	"mypatients/gateway/notify"
-	"mypatients/gateway/oauth"
 	"mypatients/gateway/rest"
 	"mypatients/gateway/web"
 	"mypatients/smart"
@@ -75,13 +74,6 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	if err != nil {
 		return nil, err
 	}
-	err = rest.MountAppState(r, rest.Config{Guard: p.core.guard, Authenticate: p.core.authenticate, Base: c.BaseURL + appStatePath})
-	if err != nil {
-		return nil, err
-	}
-	if err := p.core.mountBrands(ctx, r, c, now()); err != nil {
-		return nil, err
-	}
 	err = web.Mount(r, web.Config{
 		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
 		Roles: roleMaps(c.Issuers), StepUp: stepUps(c.Issuers),
@@ -90,11 +82,9 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	if err != nil {
 		return nil, err
 	}
-	err = oauth.Mount(r, oauth.Config{Server: p.core.server, Now: now, Identity: p.core.guard.IdentityOf})
-	if err != nil {
+	if err := p.core.mountSMART(ctx, r, c, now); err != nil {
 		return nil, err
 	}
-	mountStyle(r, c.Brand)
 
 	worker, err := notify.New(notify.Config{
 		Engine: p.core.engine, Store: p.core.store, Now: now, Logger: log, Category: p.core.rules.NoticeCategory(),

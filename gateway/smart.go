@@ -4,14 +4,34 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
 
 	"mypatients/config"
+	"mypatients/gateway/oauth"
+	"mypatients/gateway/rest"
 	"mypatients/smart"
 )
 
 // appStatePath is where apps keep their own state: an endpoint of its own, which
 // takes the tokens of the FHIR base.
 const appStatePath = "/appstate"
+
+// mountSMART adds what apps find beside FHIR: the authorization server, their own
+// state, the site's brand and its look.
+func (k *core) mountSMART(ctx context.Context, r gin.IRouter, c *config.Config, now func() time.Time) error {
+	err := oauth.Mount(r, oauth.Config{Server: k.server, Now: now, Identity: k.guard.IdentityOf})
+	if err != nil {
+		return err
+	}
+	err = rest.MountAppState(r, rest.Config{Guard: k.guard, Authenticate: k.authenticate, Base: c.BaseURL + appStatePath})
+	if err != nil {
+		return err
+	}
+	mountStyle(r, c.Brand)
+	return k.mountBrands(ctx, r, c, now())
+}
 
 // extraDiscovery is what the SMART configuration says of things beside the
 // authorization server.
