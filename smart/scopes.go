@@ -105,7 +105,8 @@ func (s Scopes) Narrow(by Scopes) Scopes {
 	var out Scopes
 	for _, scope := range s {
 		if scope.Level == "" {
-			if by.Has(scope.Text) {
+			plain, _, _ := strings.Cut(scope.Text, "?role=") // who may ask for a context may ask for it in any role
+			if by.Has(scope.Text) || by.Has(plain) {
 				out = append(out, scope)
 			}
 			continue

@@ -23,6 +23,9 @@ type credentials struct {
 // address and for one client, waits: the rest of the world is not shut out.
 func (s *Server) authenticateClient(ctx context.Context, c credentials) (*clientRecord, error) {
 	who := addressOf(ctx) + " " + c.id
+	if c.assertion != "" {
+		who += " " + claimedIssuer(c.assertion)
+	}
 	if s.limits.failures.spent(who) {
 		return nil, tooMany("Too many failed attempts. Try again in a moment.")
 	}
