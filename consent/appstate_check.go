@@ -122,7 +122,6 @@ func (g *Guard) openState(tx *engine.Tx, c Caller, e *auditEntry, want smart.Per
 			return closed
 		}
 		e.concern(d)
-		e.Patients = []string{subject}
 		return nil
 	}
 	selves := append(slices.Clone(p.selves), c.Identity.Persons...)
