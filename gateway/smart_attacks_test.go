@@ -57,7 +57,9 @@ func TestAttacks(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range tries {
 			kind := []string{"public", "other", "confidential"}[i%3]
-			wg.Go(func() { tries[i] = try{kind, w.token(kind, w.redeem(kind, code, "redirect_uri", w.app.URL+"/callback"))} })
+			wg.Go(func() {
+				tries[i] = try{kind, w.token(kind, w.redeem(kind, code, "redirect_uri", w.app.URL+"/callback"))}
+			})
 		}
 		wg.Wait()
 		won := 0
@@ -258,9 +260,12 @@ func TestAttacksOnPages(t *testing.T) {
 				for action, values := range formsOf(t, page) {
 					target, _ := page.at.Parse(action)
 					for name, change := range map[string]func(*http.Request, url.Values){
-						"no token":       func(_ *http.Request, v url.Values) { v.Del("csrf") },
-						"a wrong token":  func(_ *http.Request, v url.Values) { v.Set("csrf", rand.Text()) },
-						"another's site": func(r *http.Request, _ url.Values) { r.Header.Set("Origin", "https://evil.example"); r.Header.Set("Sec-Fetch-Site", "cross-site") },
+						"no token":      func(_ *http.Request, v url.Values) { v.Del("csrf") },
+						"a wrong token": func(_ *http.Request, v url.Values) { v.Set("csrf", rand.Text()) },
+						"another's site": func(r *http.Request, _ url.Values) {
+							r.Header.Set("Origin", "https://evil.example")
+							r.Header.Set("Sec-Fetch-Site", "cross-site")
+						},
 						"no origin told": func(r *http.Request, v url.Values) { r.Header.Set("Origin", "null"); v.Del("csrf") },
 					} {
 						sent := url.Values{"action": {"approve"}}
