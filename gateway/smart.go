@@ -25,7 +25,7 @@ func (k *core) mountSMART(ctx context.Context, r gin.IRouter, c *config.Config, 
 	if err != nil {
 		return err
 	}
-	err = rest.MountAppState(r, rest.Config{Guard: k.guard, Authenticate: k.authenticate, Base: c.BaseURL + appStatePath})
+	err = rest.MountAppState(r, rest.Config{Guard: k.guard, Authenticate: k.authenticate, OriginAllowed: k.server.OriginAllowed, Base: c.BaseURL + appStatePath})
 	if err != nil {
 		return err
 	}

@@ -35,9 +35,12 @@ type Config struct {
 	// Authenticate says who holds a bearer token. For one that is unknown, expired
 	// or revoked it returns a *smart.Error with the code invalid_token.
 	Authenticate func(ctx context.Context, bearer string) (smart.Grant, error)
-	Base         string         // absolute URL of the FHIR base, without a slash at its end
-	Zone         *time.Location // the site's zone: in it a day given without one begins and ends
-	MaxBody      int64          // bytes; 0: 50 MB
+	// OriginAllowed tells whether a registered app runs in a web origin; nil: any
+	// origin is let in.
+	OriginAllowed func(ctx context.Context, origin string) bool
+	Base          string         // absolute URL of the FHIR base, without a slash at its end
+	Zone          *time.Location // the site's zone: in it a day given without one begins and ends
+	MaxBody       int64          // bytes; 0: 50 MB
 }
 
 // Keys under which the binding leaves, in the gin context, what a log of

@@ -2,7 +2,6 @@ package authserver_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -109,31 +108,4 @@ func TestErrorPage(t *testing.T) {
 	if a := w.get("/oauth/authorize?client_id=nobody&redirect_uri=https://x.example"); a.status != 400 || string(a.body) != "page: This app is not registered here." {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
-}
-
-// Whatever the parameters, authorize sends a browser to the sign-in page or to a
-// registered address, or nowhere.
-func FuzzAuthorize(f *testing.F) {
-	w := newWorld(f, nil)
-	f.Add(w.request("public", standalone).Encode())
-	f.Add(w.request("public", "launch", "launch", "x", "state", "\r\nSet-Cookie: a=b").Encode())
-	f.Add("client_id=public&redirect_uri=http%3A%2F%2F127.0.0.1%3A1%40evil%2Fcallback")
-	f.Fuzz(func(t *testing.T, query string) {
-		req := httptest.NewRequest(http.MethodGet, "/oauth/authorize", nil)
-		req.URL.RawQuery = query
-		rec := httptest.NewRecorder()
-		w.server.Handler().ServeHTTP(rec, req)
-		to, err := url.Parse(rec.Header().Get("Location"))
-		if err != nil {
-			t.Fatalf("%q: %v", query, err)
-		}
-		switch {
-		case rec.Code >= 500:
-			t.Fatalf("%q: %d", query, rec.Code)
-		case rec.Code == http.StatusSeeOther && (to.Scheme+"://"+to.Host == w.base || to.Hostname() == "127.0.0.1" && to.Path == "/callback" || to.Host == "app.example" && to.Path == "/cb"):
-		case rec.Code >= 400 && to.String() == "":
-		default:
-			t.Fatalf("%q: %d to %q", query, rec.Code, to)
-		}
-	})
 }
