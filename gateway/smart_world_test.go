@@ -389,7 +389,7 @@ func (w *smartWorld) idToken(token string) (header jose.Header, claims map[strin
 	if err := json.Unmarshal([]byte(keys.body), &set); err != nil {
 		w.t.Fatal(err)
 	}
-	jws, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -217,11 +217,6 @@ func (s *Server) EndLogin(ctx context.Context, login string) error {
 	return s.endAll(ctx, byLogin(login))
 }
 
-// EndClient ends everything that was granted to a client, which stays registered.
-func (s *Server) EndClient(ctx context.Context, id string) error {
-	return s.endAll(ctx, byClient(id))
-}
-
 // EndGrant ends one grant, whoever gave it; none is no error.
 func (s *Server) EndGrant(ctx context.Context, id string) error {
 	return s.config.Store.Update(ctx, func(w store.Writer) error { return s.endGrant(w, id) })

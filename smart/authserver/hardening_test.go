@@ -123,7 +123,7 @@ func TestAdministratorEndsGrants(t *testing.T) {
 	}
 	for name, end := range map[string]func(token string) error{
 		"of a login":  func(string) error { return w.server.EndLogin(ctx, grace.Login) },
-		"of a client": func(string) error { return w.server.EndClient(ctx, "public") },
+		"of a client": func(string) error { return w.server.EndClientGrants(ctx, "public") },
 		"one":         func(token string) error { return w.server.EndGrant(ctx, grantOf(token)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestAdministratorEndsGrants(t *testing.T) {
 		})
 	}
 	a := w.login(standalone)
-	for _, err := range []error{w.server.EndLogin(ctx, ""), w.server.EndLogin(ctx, "nobody"), w.server.EndClient(ctx, "confidential"), w.server.EndGrant(ctx, "none")} {
+	for _, err := range []error{w.server.EndLogin(ctx, ""), w.server.EndLogin(ctx, "nobody"), w.server.EndClientGrants(ctx, "confidential"), w.server.EndGrant(ctx, "none")} {
 		if err != nil {
 			t.Error(err)
 		}
