@@ -362,13 +362,13 @@ func TestAttacksOnPages(t *testing.T) {
 		victim := w.newVisitor()
 		stop := w.newVisitor()
 		stop.client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
-			if r.URL.Path == callbackPath {
+			if r.URL.Path == callbackPath(demoProvider) {
 				return http.ErrUseLastResponse
 			}
 			return nil
 		}
 		attacker := stop.submit(stop.open(w.URL+"/patient"), "username", url.Values{"username": {"mark"}, "password": {"demo"}})
-		if !strings.Contains(attacker.leaves, callbackPath) {
+		if !strings.Contains(attacker.leaves, callbackPath(demoProvider)) {
 			t.Fatalf("the attacker is at %s", attacker.leaves)
 		}
 		if got := victim.open(attacker.leaves); got.status < 400 || regexp.MustCompile(`(?i)mark`).MatchString(got.text) {
