@@ -26,6 +26,7 @@ type Statement struct {
 	Implementation *Site      `json:"implementation,omitempty"`
 	FHIRVersion    string     `json:"fhirVersion"`
 	Format         []string   `json:"format"`
+	PatchFormat    []string   `json:"patchFormat,omitempty"`
 	Rest           []RestMode `json:"rest"`
 }
 
@@ -62,6 +63,8 @@ type ResourceMode struct {
 	ReadHistory       bool                `json:"readHistory"`
 	UpdateCreate      bool                `json:"updateCreate"`
 	ConditionalCreate bool                `json:"conditionalCreate"`
+	ConditionalRead   string              `json:"conditionalRead,omitempty"`
+	ConditionalUpdate bool                `json:"conditionalUpdate"`
 	ConditionalDelete string              `json:"conditionalDelete"`
 	ReferencePolicy   []string            `json:"referencePolicy,omitempty"`
 	SearchInclude     []string            `json:"searchInclude,omitempty"`
@@ -102,7 +105,7 @@ func (r *RestMode) Of(t fhir.Type) *ResourceMode {
 }
 
 // interactions are those that every type has.
-var interactions = []string{"read", "vread", "update", "delete", "history-instance", "history-type", "create", "search-type"}
+var interactions = []string{"read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type"}
 
 // Capabilities gives the CapabilityStatement of what the engine does. Each extra
 // adds what others do with it: security, operations, names; it must not keep the
@@ -115,13 +118,14 @@ func (e *Engine) Capabilities(extra ...func(*Statement)) []byte {
 		Kind:         "instance",
 		FHIRVersion:  "4.0.1",
 		Format:       []string{"application/fhir+json", "json"},
+		PatchFormat:  []string{"application/json-patch+json"},
 	}
 	rest := RestMode{Mode: "server"}
 	reverse := e.reverseIncludes()
 	for _, t := range fhir.Types() {
 		rest.Resource = append(rest.Resource, e.resourceMode(t, reverse[t]))
 	}
-	for _, code := range []string{"search-system", "history-system"} {
+	for _, code := range []string{"transaction", "batch", "search-system", "history-system"} {
 		rest.Interaction = append(rest.Interaction, Interaction{Code: code})
 	}
 	rest.SearchParam = e.commonParams()
@@ -146,7 +150,10 @@ func (e *Engine) resourceMode(t fhir.Type, reverse []string) ResourceMode {
 		Versioning:        "versioned-update",
 		ReadHistory:       true,
 		UpdateCreate:      true,
-		ConditionalDelete: "not-supported",
+		ConditionalCreate: true,
+		ConditionalRead:   "full-support",
+		ConditionalUpdate: true,
+		ConditionalDelete: "single",
 		ReferencePolicy:   []string{"literal", "logical", "local"},
 		SearchRevInclude:  reverse,
 	}

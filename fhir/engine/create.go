@@ -8,7 +8,7 @@ import "mypatients/fhir"
 // was before it was deleted, is a Conflict.
 func (tx *Tx) Create(p *Prepared, id string) (*fhir.Resource, error) {
 	if id == "" {
-		id = newID()
+		id = NewID()
 	}
 	if !fhir.ValidID(id) {
 		return nil, errBadID(p.Type)

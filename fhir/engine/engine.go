@@ -161,6 +161,8 @@ type Tx struct {
 	loose    bool // loading: references are not looked at
 	eye      *Eye // nil: the server's own
 	debts    []debt
+	wrote    bool // the writer was handed out
+	memo     map[any]any
 }
 
 // Now is the time of the transaction: UTC, whole milliseconds.
@@ -174,5 +176,19 @@ func (tx *Tx) Writer() store.Writer {
 	if tx.writer == nil {
 		panic("engine: no writer in a View")
 	}
+	tx.wrote = true
 	return tx.writer
+}
+
+// Wrote reports whether the transaction may have written: what is derived from
+// its state is then good for itself alone, as it may yet be undone.
+func (tx *Tx) Wrote() bool { return tx.wrote }
+
+// Memo is a place for values that are good for this run of this transaction. Keys
+// are of types of those who use it.
+func (tx *Tx) Memo() map[any]any {
+	if tx.memo == nil {
+		tx.memo = map[any]any{}
+	}
+	return tx.memo
 }

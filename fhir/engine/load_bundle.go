@@ -7,12 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/url"
 	"slices"
 	"strings"
 
 	"mypatients/fhir"
-	"mypatients/fhir/search"
 )
 
 // An entry is what loading needs of Bundle.entry.
@@ -90,15 +88,16 @@ func (l *Loader) entries(ctx context.Context, source string, rows []line) error 
 // resolve gives every entry its id and its references the keys they mean: those
 // of other entries by fullUrl, conditional ones by a search of the store.
 func (l *Loader) resolve(ctx context.Context, list []entry) ([]line, error) {
-	urls := map[string]fhir.Key{}
+	var here *Tx
+	refs := NewReferences(func(ref fhir.Reference) (fhir.Key, error) { return l.find(here, ref.Key.Type, ref.Query) })
 	err := l.engine.View(ctx, func(tx *Tx) error {
 		for i := range list {
 			e := &list[i]
 			if err := l.identify(tx, e); err != nil {
 				return err
 			}
-			if e.FullURL != "" && !e.key.IsZero() {
-				urls[e.FullURL] = e.key
+			if !e.key.IsZero() {
+				refs.Add(e.FullURL, e.key, 0)
 			}
 		}
 		return nil
@@ -108,6 +107,7 @@ func (l *Loader) resolve(ctx context.Context, list []entry) ([]line, error) {
 	}
 	var rows []line
 	err = l.engine.View(ctx, func(tx *Tx) error {
+		here = tx
 		for i, e := range list {
 			if e.skip {
 				l.report.Unchanged++
@@ -116,7 +116,7 @@ func (l *Loader) resolve(ctx context.Context, list []entry) ([]line, error) {
 			one := line{number: i + 1, err: e.err}
 			if e.err == nil {
 				one.raw = fhir.WithID(e.Resource, e.key.ID)
-				one.raw, one.err = l.rewrite(tx, one.raw, urls)
+				one.raw, one.err = refs.Rewrite(e.FullURL, one.raw)
 				if storeFault(one.err) {
 					return one.err
 				}
@@ -181,80 +181,27 @@ func (l *Loader) identify(tx *Tx, e *entry) error {
 	return nil
 }
 
-// rewrite replaces what stands for another entry, wherever it is a whole string,
-// and conditional references. All else stays byte for byte.
-func (l *Loader) rewrite(tx *Tx, compact []byte, urls map[string]fhir.Key) ([]byte, error) {
-	var out []byte
-	done := 0
-	put := func(start, end int, key fhir.Key) {
-		out = append(out, compact[done:start]...)
-		out = append(out, '"')
-		out = append(out, key.String()...)
-		out = append(out, '"')
-		done = end
-	}
-	for text := range fhir.Strings(compact) {
-		value := text.Value()
-		if key, found := urls[value]; found {
-			put(text.Start, text.End, key)
-			continue
-		}
-		if text.Name != "reference" {
-			continue
-		}
-		ref := fhir.ParseReference(value)
-		if strings.HasPrefix(value, "urn:uuid:") {
-			return nil, fhir.ElementErrorf(fhir.Unprocessable, "reference", "No entry of the Bundle has the fullUrl that is referred to.")
-		}
-		if ref.Form != fhir.Conditional {
-			continue
-		}
-		key, err := l.find(tx, ref.Key.Type, ref.Query)
-		if err != nil {
-			return nil, err
-		}
-		put(text.Start, text.End, key)
-	}
-	if done == 0 {
-		return compact, nil
-	}
-	return append(out, compact[done:]...), nil
-}
-
 // find gives the one resource that a conditional reference or creation means.
 func (l *Loader) find(tx *Tx, t fhir.Type, query string) (fhir.Key, error) {
 	name := string(t) + "?" + query
 	if key, found := l.conditional[name]; found {
 		return key, nil
 	}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return fhir.Key{}, fhir.Errorf(fhir.Invalid, "A conditional reference cannot be read.")
-	}
-	q, err := tx.registry.Parse(t, values, search.Options{Base: tx.engine.base, Now: tx.now})
+	criteria, err := l.engine.ParseCriteria(t, query)
 	if err != nil {
 		return fhir.Key{}, err
 	}
-	plan, err := tx.Plan(q, Everything)
-	if err != nil {
+	found, err := tx.Match(criteria, Everything)
+	switch {
+	case err != nil:
 		return fhir.Key{}, err
-	}
-	plan.Limit = 2
-	hits, err := tx.reader.Search(plan)
-	if err != nil {
-		return fhir.Key{}, err
-	}
-	switch len(hits) {
-	case 0:
+	case found == nil:
 		return fhir.Key{}, fhir.Errorf(fhir.NotFound, "Nothing matches a conditional reference to %s.", t)
-	case 1:
-		key := fhir.Key{Type: t, ID: hits[0].ID}
-		if len(l.conditional) < 100_000 {
-			l.conditional[name] = key
-		}
-		return key, nil
 	}
-	return fhir.Key{}, fhir.Errorf(fhir.MultipleMatches, "More than one %s matches a conditional reference.", t)
+	if len(l.conditional) < 100_000 {
+		l.conditional[name] = found.Key
+	}
+	return found.Key, nil
 }
 
 // storeFault tells a failure of the store from a fault of what is loaded.

@@ -57,8 +57,11 @@ func (p *Prepared) Terms() store.Terms { return store.NewTerms(slices.Clone(p.te
 func (p *Prepared) version(key fhir.Key, number int64, tx *Tx) *store.Version {
 	terms := p.terms
 	if p.by != tx.registry { // the definitions changed since
-		var err error
-		if terms, err = tx.engine.index(tx.registry, p.Type, p.Tree); err != nil {
+		tree, err := p.tree()
+		if err == nil {
+			terms, err = tx.engine.index(tx.registry, p.Type, tree)
+		}
+		if err != nil {
 			return &store.Version{Key: storeKey(key), Version: number} // put refuses it
 		}
 	}
@@ -84,4 +87,20 @@ func resource(v *store.Version) *fhir.Resource {
 		JSON:    v.Body,
 		Terms:   v.Terms,
 	}
+}
+
+// tree gives the decoded body, also of one that was trimmed.
+func (p *Prepared) tree() (map[string]any, error) {
+	if p.Tree != nil {
+		return p.Tree, nil
+	}
+	return fhir.Tree(p.JSON)
+}
+
+// Trim drops the decoded body of what waits for its transaction and needs it no
+// more: of many together it would take most of the memory.
+func (p *Prepared) Trim() {
+	doc := *p.Document
+	doc.Tree = nil
+	p.Document = &doc
 }

@@ -53,8 +53,8 @@ func number(v *store.Version) int64 {
 	return v.Version
 }
 
-// newID makes a random UUID (version 4).
-func newID() string {
+// NewID makes an id for a resource: a random UUID (version 4).
+func NewID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: the program ends instead
 	b[6] = b[6]&0x0f | 0x40
