@@ -158,6 +158,16 @@ func writeAudit(w store.Writer, entries []*auditEntry) error {
 	return nil
 }
 
+// file records an entry in the transaction that makes what it tells of; one that
+// gathers entries writes them at its end.
+func file(tx *engine.Tx, e *auditEntry) error {
+	if in := gatheringOf(tx); in != nil {
+		in.audits = append(in.audits, e)
+		return nil
+	}
+	return writeAudit(tx.Writer(), []*auditEntry{e})
+}
+
 // packAudit writes entries from first on as one value, and gives the first that
 // did not fit.
 func packAudit(entries []*auditEntry, first int) (value []byte, next int, err error) {

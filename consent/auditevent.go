@@ -237,7 +237,7 @@ func findAuditRow(tx *engine.Tx, id string) (auditRow, error) {
 var interactions = map[string][2]string{
 	"read": {"read", "R"}, "vread": {"vread", "R"}, "history": {"history-instance", "R"}, "search": {"search-type", "E"},
 	"history-type": {"history-type", "R"}, "history-system": {"history-system", "R"}, "search-system": {"search-system", "E"},
-	"create": {"create", "C"}, "update": {"update", "U"}, "delete": {"delete", "D"},
+	"create": {"create", "C"}, "update": {"update", "U"}, "patch": {"patch", "U"}, "delete": {"delete", "D"},
 }
 
 // auditEvent renders a row as an AuditEvent in the shape of IHE's Basic Audit Log

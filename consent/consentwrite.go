@@ -1,7 +1,6 @@
 package consent
 
 import (
-	"context"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,16 +14,6 @@ import (
 
 // A Consent that a client writes whole is read for what it means and goes the
 // same way as the operation that means it.
-
-// createRequest takes a Consent posted by a provider as an access request.
-func (g *Guard) createRequest(ctx context.Context, c Caller, p *engine.Prepared) (*fhir.Resource, bool, error) {
-	n := node(p.Tree)
-	req, err := g.asRequest(c, n)
-	if err != nil {
-		return nil, false, g.refused(ctx, g.entry(c, "create", "Consent"), err)
-	}
-	return g.RequestAccess(ctx, c, req)
-}
 
 // asRequest reads a posted Consent as a request; what a request cannot hold is
 // refused rather than dropped.
@@ -66,35 +55,30 @@ func (g *Guard) asRequest(c Caller, n node) (AccessRequest, error) {
 
 // updateConsent takes a Consent put by a client. handled is false for a
 // directive, which is written like any other resource.
-func (g *Guard) updateConsent(ctx context.Context, c Caller, id string, n node, ifMatch *int64) (handled bool, r *fhir.Resource, err error) {
-	var before node
-	err = g.engine.View(ctx, func(tx *engine.Tx) error {
-		if err := g.allowSeen(tx, c, id); err != nil {
-			return err
-		}
-		found, err := tx.Read(fhir.Key{Type: "Consent", ID: id}, engine.Everything)
-		if fhir.KindOf(err) == fhir.NotFound || fhir.KindOf(err) == fhir.Gone {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		before, err = decode(found)
-		return err
-	})
-	if err != nil {
-		return false, nil, g.refused(ctx, g.entry(c, "update", "Consent"), err)
+func (g *Guard) updateConsent(tx *engine.Tx, c Caller, t *task) (handled bool, r *fhir.Resource, err error) {
+	if err := g.allowSeen(tx, c, t.key.ID); err != nil {
+		return false, nil, err
 	}
-	if before == nil {
+	n := node(t.prepared.Tree)
+	found, err := tx.Read(t.key, engine.Everything)
+	switch fhir.KindOf(err) {
+	case fhir.NotFound, fhir.Gone:
 		if g.rules.kindOf(n) != "" {
-			return false, nil, g.refused(ctx, g.entry(c, "update", "Consent"), refuse("Consent", "A request is created by POST."))
+			return false, nil, refuse("Consent", "A request is created by POST.")
 		}
 		return false, nil, nil
 	}
-	if g.rules.kindOf(before) == "" {
-		return false, nil, nil
+	if err != nil {
+		return false, nil, err
 	}
-	r, err = g.moveByBody(ctx, c, id, before, n, ifMatch)
+	before, err := decode(found)
+	if err != nil || g.rules.kindOf(before) == "" {
+		return false, nil, err
+	}
+	if found.Version != t.seen { // whoever comes second finds it answered
+		return false, nil, fhir.Errorf(fhir.Conflict, "The request was answered meanwhile.")
+	}
+	r, err = g.moveByBody(tx, c, t, before, n)
 	return true, r, err
 }
 
@@ -117,21 +101,21 @@ func (g *Guard) allowSeen(tx *engine.Tx, c Caller, id string) error {
 }
 
 // moveByBody makes the move that a body means.
-func (g *Guard) moveByBody(ctx context.Context, c Caller, id string, before, after node, ifMatch *int64) (*fhir.Resource, error) {
-	e := g.entry(c, "update", "Consent")
+func (g *Guard) moveByBody(tx *engine.Tx, c Caller, t *task, before, after node) (*fhir.Resource, error) {
 	free := []string{"status", "performer", "dateTime", "provision", "meta", "text"}
 	if !reflect.DeepEqual(without(before, free...), without(after, free...)) {
 		for name := range after {
 			if name != "meta" && !reflect.DeepEqual(before[name], after[name]) && !slices.Contains(free, name) {
-				return nil, g.refused(ctx, e, refuse("Consent."+name, "This never changes after creation."))
+				return nil, refuse("Consent."+name, "This never changes after creation.")
 			}
 		}
-		return nil, g.refused(ctx, e, refuse("Consent", "Nothing may be dropped from a request or an invitation."))
+		return nil, refuse("Consent", "Nothing may be dropped from a request or an invitation.")
 	}
 	var a answer
 	switch from, to := before.str("status"), after.str("status"); {
 	case to == "entered-in-error":
-		return g.correct(ctx, c, id, ifMatch)
+		t.action = "correct"
+		return g.correct(tx, c, before, t)
 	case from == "proposed" && to == "active":
 		a = approve
 		a.provision = after.obj("provision")
@@ -142,44 +126,38 @@ func (g *Guard) moveByBody(ctx context.Context, c Caller, id string, before, aft
 	case (from == "active" || from == "draft") && to == "inactive":
 		a = revoke
 	default:
-		return nil, g.refused(ctx, e, refuse("Consent.status", "A consent cannot go from %s to %s.", from, to))
+		return nil, refuse("Consent.status", "A consent cannot go from %s to %s.", from, to)
 	}
 	if a.provision == nil && !reflect.DeepEqual(before["provision"], after["provision"]) {
-		return nil, g.refused(ctx, e, refuse("Consent.provision", "Only an approval may change what is permitted."))
+		return nil, refuse("Consent.provision", "Only an approval may change what is permitted.")
 	}
-	return g.answer(ctx, c, a, id, Narrowing{}, "", ifMatch)
+	t.action = a.action
+	_, tree, d, err := g.answerable(tx, c, a, t.key.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.checkMove(tx, a, tree); err != nil {
+		return nil, err
+	}
+	if err := t.matches(t.seen); err != nil {
+		return nil, err
+	}
+	return g.move(tx, c, a, tree, Narrowing{}, "", d)
 }
 
 // correct marks a mistake; only an administrator does, and never in their own
 // matter.
-func (g *Guard) correct(ctx context.Context, c Caller, id string, ifMatch *int64) (*fhir.Resource, error) {
-	e := g.entry(c, "correct", "Consent")
+func (g *Guard) correct(tx *engine.Tx, c Caller, n node, t *task) (*fhir.Resource, error) {
 	if c.Identity.Role != smart.Admin {
-		return nil, g.refused(ctx, e, fhir.Errorf(fhir.Forbidden, "Only an administrator marks a consent as entered in error."))
+		return nil, fhir.Errorf(fhir.Forbidden, "Only an administrator marks a consent as entered in error.")
 	}
-	var r *fhir.Resource
-	err := g.engine.Update(ctx, func(tx *engine.Tx) error {
-		found, err := tx.Read(fhir.Key{Type: "Consent", ID: id}, engine.Everything)
-		if err != nil {
-			return err
-		}
-		if ifMatch != nil && *ifMatch != found.Version {
-			return fhir.Errorf(fhir.Precondition, "The consent has changed since version %d.", *ifMatch)
-		}
-		n, err := decode(found)
-		if err != nil {
-			return err
-		}
-		if err := g.notTheRequester(tx, c, n); err != nil {
-			return err
-		}
-		r, err = g.move(tx, c, answer{action: "correct", to: "entered-in-error", done: "mark as mistake"}, n, Narrowing{}, "", nil)
-		return err
-	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
+	if err := t.matches(t.seen); err != nil {
+		return nil, err
 	}
-	return r, nil
+	if err := g.notTheRequester(tx, c, n); err != nil {
+		return nil, err
+	}
+	return g.move(tx, c, answer{action: "correct", to: "entered-in-error", done: "mark as mistake"}, n, Narrowing{}, "", nil)
 }
 
 // checkDirective holds what a directive must be, that is a Consent that is

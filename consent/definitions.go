@@ -198,6 +198,7 @@ func (g *Guard) restrictAuditEvent(mode *engine.ResourceMode) {
 	}
 	mode.Interaction = []engine.Interaction{{Code: "read"}, {Code: "search-type"}}
 	mode.ReadHistory, mode.UpdateCreate, mode.Versioning = false, false, "no-version"
+	mode.ConditionalCreate, mode.ConditionalUpdate, mode.ConditionalDelete = false, false, "not-supported"
 	mode.SearchInclude, mode.SearchRevInclude = nil, nil
 	mode.SearchParam = slices.DeleteFunc(mode.SearchParam, func(p engine.SearchDefinition) bool { return p.Name != "patient" })
 	mode.Documentation = "The log of a patient's record, for the patient and those who decide for them. It is written by the gateway alone."

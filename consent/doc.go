@@ -16,6 +16,12 @@
 // (account.go); the notices they send (notice.go); and the audit log
 // (audit.go), without whose entry no answer leaves.
 //
+// What is written takes one path, alone or as an entry of a transaction: checked,
+// settled on a snapshot, prepared, and carried out in one store transaction that
+// confirms what was settled and judges each write on the state that those before
+// it left (task.go, work.go, transaction.go). So a transaction can do what its
+// entries could do one after the other, and no more.
+//
 // The package knows no HTTP, no tokens and no storage engine.
 //
 // # Differences from the specification
@@ -35,6 +41,14 @@
 // on a patient they are linked to (Patient.link). What belongs to several
 // patients needs a basis on one of them and no deny from any; a deny of another
 // owner counts whatever part of their record it is about.
+//
+// Conditional interactions and references see what their caller could find by a
+// search: what is hidden matches nothing, so a conditional creation may add a
+// second resource rather than tell of a hidden one. A conditional update whose
+// criteria match nothing, while a resource has the body's id, is a Conflict.
+// Two entries of a transaction about one resource are refused. Conditional
+// references are settled on what the transaction leaves, and may lead to what it
+// creates.
 //
 // AuditEvent is rendered from the log when it is read; it cannot be written, has
 // one version, and is searched by patient alone: it is not among what a search or

@@ -140,10 +140,17 @@ func newCache[V any](size int) *cache[V] {
 }
 
 // get gives the value under a key, made by fill when there is none that holds.
-// fill says which epochs and until when its value rests on.
+// fill says which epochs and until when its value rests on. What is made inside a
+// transaction that has written rests on epochs that may never come to be, or come
+// to mean something else: it is kept for that transaction alone.
 func (c *cache[V]) get(tx *engine.Tx, key string, fill func() (v V, rests []string, until time.Time, err error)) (V, error) {
 	var zero V
-	if item := c.find(key); item != nil && !tx.Now().Before(item.from) && (item.until.IsZero() || tx.Now().Before(item.until)) {
+	own := memoKey{c, key}
+	item, _ := tx.Memo()[own].(*cached[V])
+	if item == nil {
+		item = c.find(key)
+	}
+	if item != nil && !tx.Now().Before(item.from) && (item.until.IsZero() || tx.Now().Before(item.until)) {
 		ok, err := item.stamp.holds(tx.Reader())
 		if err != nil {
 			return zero, err
@@ -160,8 +167,18 @@ func (c *cache[V]) get(tx *engine.Tx, key string, fill func() (v V, rests []stri
 	if err != nil {
 		return zero, err
 	}
-	c.put(&cached[V]{key, v, s, tx.Now(), until})
+	if item = (&cached[V]{key, v, s, tx.Now(), until}); tx.Wrote() {
+		tx.Memo()[own] = item
+	} else {
+		c.put(item)
+	}
 	return v, nil
+}
+
+// A memoKey is where a transaction that has written keeps a value of a cache.
+type memoKey struct {
+	cache any
+	key   string
 }
 
 func (c *cache[V]) find(key string) *cached[V] {

@@ -88,27 +88,13 @@ func (g *Guard) VRead(ctx context.Context, c Caller, key fhir.Key, version int64
 
 func (g *Guard) readWith(ctx context.Context, c Caller, key fhir.Key, action string, read func(*engine.Tx, engine.Sight) (*fhir.Resource, error)) (*fhir.Resource, error) {
 	e := g.entry(c, action, key.Type)
-	own := c.Scopes.Has("fhirUser") && key.String() == c.Identity.FHIRUser
-	if err := g.requireScope(c, key.Type, smart.MayRead); err != nil && !own {
+	if err := g.mayRead(c, key); err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
 	var found *fhir.Resource
-	err := g.engine.View(ctx, func(tx *engine.Tx) error {
-		s, err := g.lookAt(tx, c, key, smart.MayRead)
-		if err != nil {
-			return err
-		}
-		e.Patients = s.owners
-		sight := engine.Sight(s.sight)
-		if own { // whoever may know who they are may read it
-			sight = engine.Everything
-		}
-		e.seenBy(s)
-		if found, err = read(tx, sight); err != nil {
-			return err
-		}
-		e.returned(found)
-		return nil
+	err := g.engine.View(ctx, func(tx *engine.Tx) (err error) {
+		found, err = g.readIn(tx, c, e, key, func(sight engine.Sight) (*fhir.Resource, error) { return read(tx, sight) })
+		return err
 	})
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
@@ -116,6 +102,40 @@ func (g *Guard) readWith(ctx context.Context, c Caller, key fhir.Key, action str
 	if err := g.auditor.write(ctx, e); err != nil {
 		return nil, err
 	}
+	return found, nil
+}
+
+// isOwn reports whether a caller asks for themself: whoever may know who they are
+// may read it.
+func isOwn(c Caller, key fhir.Key) bool {
+	return c.Scopes.Has("fhirUser") && key.String() == c.Identity.FHIRUser
+}
+
+// mayRead refuses a read that no scope covers.
+func (g *Guard) mayRead(c Caller, key fhir.Key) error {
+	if isOwn(c, key) {
+		return nil
+	}
+	return g.requireScope(c, key.Type, smart.MayRead)
+}
+
+// readIn reads inside a transaction and notes in the entry what was seen.
+func (g *Guard) readIn(tx *engine.Tx, c Caller, e *auditEntry, key fhir.Key, read func(engine.Sight) (*fhir.Resource, error)) (*fhir.Resource, error) {
+	s, err := g.lookAt(tx, c, key, smart.MayRead)
+	if err != nil {
+		return nil, err
+	}
+	e.Patients = s.owners
+	sight := engine.Sight(s.sight)
+	if isOwn(c, key) {
+		sight = engine.Everything
+	}
+	e.seenBy(s)
+	found, err := read(sight)
+	if err != nil {
+		return nil, err
+	}
+	e.returned(found)
 	return found, nil
 }
 

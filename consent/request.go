@@ -22,44 +22,56 @@ const maxReason = 1000
 // The patient is given by a handle from Select, or by reference.
 func (g *Guard) RequestAccess(ctx context.Context, c Caller, req AccessRequest) (consent *fhir.Resource, created bool, err error) {
 	e := g.entry(c, "request-access", "Consent")
-	if err := g.requireUserScope(c, "Consent", smart.MayCreate); err != nil {
+	patient, err := g.checkRequest(c, &req)
+	if err == nil {
+		e.Patients = []string{patient.String()}
+		err = g.countRequest(ctx, c)
+	}
+	if err != nil {
 		return nil, false, g.refused(ctx, e, err)
+	}
+	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
+		consent, created, err = g.request(tx, c, patient, req, "")
+		return err
+	})
+	if err != nil {
+		return nil, false, g.refused(ctx, e, err)
+	}
+	return consent, created, nil
+}
+
+// checkRequest checks what is asked for, fills in what was left out, and gives
+// the patient.
+func (g *Guard) checkRequest(c Caller, req *AccessRequest) (fhir.Key, error) {
+	if err := g.requireUserScope(c, "Consent", smart.MayCreate); err != nil {
+		return fhir.Key{}, err
 	}
 	provider, err := fhir.ParseKey(c.Identity.FHIRUser)
 	if err != nil || c.Identity.Role != smart.Provider || provider.Type != "Practitioner" {
-		return nil, false, g.refused(ctx, e, fhir.Errorf(fhir.Forbidden, "Only a registered provider can ask for access."))
+		return fhir.Key{}, fhir.Errorf(fhir.Forbidden, "Only a registered provider can ask for access.")
 	}
 	patient, err := g.requestedPatient(c, req.Patient)
 	if err != nil {
-		return nil, false, g.refused(ctx, e, err)
+		return fhir.Key{}, err
 	}
 	if err := g.checkNarrowing(&req.Narrowing, true); err != nil {
-		return nil, false, err
+		return fhir.Key{}, err
 	}
 	if len(req.Reason) > maxReason || strings.ContainsFunc(req.Reason, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' }) {
-		return nil, false, refuse("reason", "The reason is too long or holds control characters.")
+		return fhir.Key{}, refuse("reason", "The reason is too long or holds control characters.")
 	}
+	return patient, nil
+}
+
+// countRequest counts an attempt to ask, and refuses it when there were too many.
+// It counts also what is then refused, so it is a transaction of its own.
+func (g *Guard) countRequest(ctx context.Context, c Caller) error {
 	var refusal error
-	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
-		consent, created, refusal = nil, false, nil
-		if refusal = allowAttempt(tx.Writer(), tx.Now(), "request", c.Identity.FHIRUser, g.policy.SelectionsPerHour); refusal != nil {
-			return nil
-		}
-		consent, created, err = g.request(tx, c, patient, req)
-		return err
+	err := g.engine.Update(ctx, func(tx *engine.Tx) error {
+		refusal = allowAttempt(tx.Writer(), tx.Now(), "request", c.Identity.FHIRUser, g.policy.SelectionsPerHour)
+		return nil
 	})
-	if err == nil {
-		err = refusal
-	}
-	if err != nil {
-		e.Patients = []string{patient.String()}
-		return nil, false, g.refused(ctx, e, err)
-	}
-	if created {
-		return consent, true, nil // audited with the write
-	}
-	e.returned(consent)
-	return consent, false, g.auditor.write(ctx, e)
+	return orElse(err, refusal)
 }
 
 func (g *Guard) requestedPatient(c Caller, s string) (fhir.Key, error) {
@@ -101,8 +113,8 @@ func (g *Guard) checkNarrowing(n *Narrowing, fill bool) error {
 	return nil
 }
 
-// request writes a new request, or finds the open one.
-func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessRequest) (*fhir.Resource, bool, error) {
+// request writes a new request under an id, or finds the open one.
+func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessRequest, id string) (*fhir.Resource, bool, error) {
 	v, _, err := live(tx, patient.String())
 	if err != nil || v == nil {
 		return nil, false, orNotFound(err)
@@ -113,7 +125,10 @@ func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessReq
 	}
 	if open != nil {
 		r, err := tx.Read(fhir.Key{Type: "Consent", ID: open.ID}, engine.Everything)
-		return r, false, err
+		if err != nil {
+			return nil, false, err
+		}
+		return r, false, g.auditWrite(tx, c, "request-access", r, nil)
 	}
 	d, err := g.decisionFor(tx, c, patient.String(), smart.MayRead)
 	if err != nil {
@@ -130,7 +145,7 @@ func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessReq
 		return nil, false, &fhir.Error{Kind: fhir.Unprocessable, Issues: []fhir.Issue{{Code: "business-rule",
 			Text: "This patient has no portal account, so nobody can approve a request online.", Detail: fhir.Coding{System: g.rules.outcomeSystem(), Code: NoPortalAccount}}}}
 	}
-	r, err := g.put(tx, g.newRequest(tx.Now(), c, patient, req), "")
+	r, err := g.put(tx, g.newRequest(tx.Now(), c, patient, req), id)
 	if err != nil {
 		return nil, false, err
 	}
@@ -330,5 +345,5 @@ func (g *Guard) auditWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resou
 	if d != nil {
 		e.concern(d)
 	}
-	return writeAudit(tx.Writer(), []*auditEntry{e})
+	return file(tx, e)
 }

@@ -28,31 +28,18 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 	if t == "AuditEvent" {
 		return g.searchAuditEvents(ctx, c, values)
 	}
-	values, err := g.openLink(c, string(t), values)
+	q, values, err := g.parseSearch(c, t, values, lenient)
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
-	q, err := g.engine.Registry().Parse(t, values, search.Options{Lenient: lenient, Base: g.base + "/fhir", DefaultCount: defaultPage, MaxCount: maxPage})
+	outcomes, err := g.selection(ctx, c, t, values)
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
-	}
-	var outcomes []SelectionOutcome
-	if sel, ok := g.selectionOf(t, values); ok && c.Identity.Role == smart.Provider && values.Get("_cursor") == "" && g.requireUserScope(c, t, smart.MaySearch) == nil {
-		if outcomes, err = g.selectOutcomes(ctx, c, sel); err != nil {
-			return nil, g.refused(ctx, e, err)
-		}
 	}
 	var page *fhir.Page
-	err = g.engine.View(ctx, func(tx *engine.Tx) error {
-		s, err := g.look(tx, c, t, smart.MaySearch, g.searchPatients(c, t, q))
-		if err != nil {
-			return err
-		}
-		if page, err = tx.Search(q, s.sight); err != nil {
-			return err
-		}
-		e.page(s, page)
-		return nil
+	err = g.engine.View(ctx, func(tx *engine.Tx) (err error) {
+		page, err = g.searchIn(tx, c, e, t, q)
+		return err
 	})
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
@@ -60,11 +47,49 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 	if err := g.auditor.write(ctx, e); err != nil {
 		return nil, err
 	}
+	g.finishPage(c, t, page, outcomes)
+	return page, nil
+}
+
+// parseSearch reads a query; in the values it gives the page link is opened.
+func (g *Guard) parseSearch(c Caller, t fhir.Type, values url.Values, lenient bool) (*search.Query, url.Values, error) {
+	values, err := g.openLink(c, string(t), values)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := g.engine.Registry().Parse(t, values, search.Options{Lenient: lenient, Base: g.base + "/fhir", DefaultCount: defaultPage, MaxCount: maxPage})
+	return q, values, err
+}
+
+// selection gives the outcome entries of a search that is a Patient Selection.
+func (g *Guard) selection(ctx context.Context, c Caller, t fhir.Type, values url.Values) ([]SelectionOutcome, error) {
+	sel, ok := g.selectionOf(t, values)
+	if !ok || c.Identity.Role != smart.Provider || values.Get("_cursor") != "" || g.requireUserScope(c, t, smart.MaySearch) != nil {
+		return nil, nil
+	}
+	return g.selectOutcomes(ctx, c, sel)
+}
+
+// searchIn searches inside a transaction and notes in the entry what was found.
+func (g *Guard) searchIn(tx *engine.Tx, c Caller, e *auditEntry, t fhir.Type, q *search.Query) (*fhir.Page, error) {
+	s, err := g.look(tx, c, t, smart.MaySearch, g.searchPatients(c, t, q))
+	if err != nil {
+		return nil, err
+	}
+	page, err := tx.Search(q, s.sight)
+	if err != nil {
+		return nil, err
+	}
+	e.page(s, page)
+	return page, nil
+}
+
+// finishPage adds what only the guard knows to a page.
+func (g *Guard) finishPage(c Caller, t fhir.Type, page *fhir.Page, outcomes []SelectionOutcome) {
 	for _, o := range outcomes {
 		page.Entries = append(page.Entries, fhir.Entry{Mode: "outcome", Outcome: g.outcomeJSON(o)})
 	}
 	page.Next = g.sealLink(c, string(t), page.Next)
-	return page, nil
 }
 
 // searchPatients limits the decisions that a search needs: to the launch patient

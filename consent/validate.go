@@ -45,9 +45,11 @@ func (g *Guard) validate(ctx context.Context, c Caller, v Validation, e *auditEn
 	key := fhir.Key{Type: v.Type, ID: v.ID}
 	err := g.engine.View(ctx, func(tx *engine.Tx) error {
 		issues = nil
-		if err := g.watch(tx, c, v.Type, nil); err != nil {
+		eye, err := g.eye(tx, c, v.Type, nil, v.Mode == "delete")
+		if err != nil {
 			return err
 		}
+		tx.WatchedBy(eye)
 		if v.ID != "" {
 			s, err := g.lookAt(tx, c, key, smart.MayRead)
 			if err != nil {
@@ -64,7 +66,6 @@ func (g *Guard) validate(ctx context.Context, c Caller, v Validation, e *auditEn
 				v.Body = found.JSON
 			}
 		}
-		var err error
 		if v.Mode == "delete" {
 			issues, err = tx.ValidateDelete(key)
 			return err

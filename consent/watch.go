@@ -7,32 +7,53 @@ import (
 	"mypatients/smart"
 )
 
-// watch has the references of a write judged by what the caller may read, so that
-// referential integrity tells nobody what is hidden from them. The records that
-// the resource belongs to count as known: that they may be written to was judged
-// before.
-func (g *Guard) watch(tx *engine.Tx, c Caller, t fhir.Type, terms store.Terms) error {
+// watched makes a write whose references are judged by what the caller may read,
+// so that referential integrity tells nobody what is hidden from them. The records
+// that the resource belongs to count as known: that they may be written to was
+// judged before. So does what the transaction itself writes.
+func (g *Guard) watched(tx *engine.Tx, c Caller, t *task, terms store.Terms, write func() error) error {
 	if !g.engine.Integral() {
-		return nil
+		return write()
 	}
 	owners := map[string]bool{}
 	for o := range terms.Values(store.Owner) {
 		owners[string(o)] = true
 	}
-	all, err := g.look(tx, c, t, smart.MayRead, nil)
+	eye, err := g.eye(tx, c, t.Type, owners, t.does == Delete)
 	if err != nil {
 		return err
 	}
-	tx.WatchedBy(engine.Eye{
-		Sees: func(key fhir.Key) (bool, error) {
-			if owners[key.String()] {
-				return true, nil
-			}
-			return g.mayKnow(tx, c, key)
-		},
-		Sight: all.sight,
-	})
-	return nil
+	eye.Blame = func(err error) error { return &blamed{t, err} }
+	tx.WatchedBy(eye)
+	defer tx.WatchedBy(nil)
+	return write()
+}
+
+// blamed is an error that came up at the end and is about a task.
+type blamed struct {
+	task *task
+	error
+}
+
+func (b *blamed) Unwrap() error { return b.error }
+
+// eye gives what a caller who writes or asks about a type may know, besides some
+// records that they are known to know. Only a deletion needs its Sight.
+func (g *Guard) eye(tx *engine.Tx, c Caller, t fhir.Type, known map[string]bool, deletes bool) (*engine.Eye, error) {
+	eye := &engine.Eye{Sees: func(key fhir.Key) (bool, error) {
+		if known[key.String()] || isComing(tx, key.String()) {
+			return true, nil
+		}
+		return g.mayKnow(tx, c, key)
+	}}
+	if deletes {
+		all, err := g.look(tx, c, t, smart.MayRead, nil)
+		if err != nil {
+			return nil, err
+		}
+		eye.Sight = all.sight
+	}
+	return eye, nil
 }
 
 // mayKnow reports whether a read of a resource would give it to the caller. Who is

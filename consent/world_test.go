@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,10 @@ import (
 	"mypatients/fhir"
 	"mypatients/fhir/badgerstore"
 	"mypatients/fhir/engine"
+	"mypatients/fhir/pgstore"
+	"mypatients/fhir/pgstore/pgtest"
 	"mypatients/fhir/search"
+	"mypatients/fhir/store"
 	"mypatients/smart"
 )
 
@@ -60,6 +64,15 @@ func (c *clock) pass(d time.Duration) { c.set(c.Now().Add(d)) }
 
 var registry = sync.OnceValues(search.R4)
 
+// openStore opens the store that the environment variable STORE names: badger, if
+// it is not set, or postgres.
+func openStore(t testing.TB, now func() time.Time) (store.Store, error) {
+	if os.Getenv("STORE") == "postgres" {
+		return pgstore.Open(t.Context(), pgstore.Options{DSN: pgtest.Open(t)})
+	}
+	return badgerstore.Open(badgerstore.Config{Dir: t.TempDir(), Now: now})
+}
+
 func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 	t.Helper()
 	zone, err := time.LoadLocation("America/New_York")
@@ -67,7 +80,7 @@ func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, zone: zone, clock: &clock{now: time.Date(2026, 3, 10, 15, 0, 0, 0, zone)}}
-	st, err := badgerstore.Open(badgerstore.Config{Dir: t.TempDir(), Now: w.clock.Now})
+	st, err := openStore(t, w.clock.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

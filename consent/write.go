@@ -2,7 +2,6 @@ package consent
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"mypatients/fhir"
@@ -38,63 +37,70 @@ func mayWrite(role smart.Role, t fhir.Type) bool {
 // writeBases are the bases on which a record may be written, not only read.
 var writeBases = []BasisCode{BasisSelf, BasisProxy, BasisPCP, BasisCareTeam, BasisStaff, BasisSystem}
 
-// Create adds a resource. A Consent goes through the life cycle it belongs to:
-// then created may be false, and the resource the one that was there already.
-func (g *Guard) Create(ctx context.Context, c Caller, t fhir.Type, body []byte) (r *fhir.Resource, created bool, err error) {
-	e := g.entry(c, "create", t)
-	p, err := g.prepareWrite(c, t, smart.MayCreate, body)
-	if err != nil {
-		return nil, false, g.refused(ctx, e, err)
-	}
-	if t == "Consent" && c.Identity.Role == smart.Provider {
-		return g.createRequest(ctx, c, p)
-	}
-	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
-		r, err = nil, nil
-		if err := g.allowImage(tx, c, smart.MayCreate, t, p.Terms()); err != nil {
-			return err
-		}
-		if t == "Consent" {
-			if err := g.checkDirective(c, tx, node(p.Tree)); err != nil {
-				return err
-			}
-		}
-		if err := g.watch(tx, c, t, p.Terms()); err != nil {
-			return err
-		}
-		if r, err = tx.Create(p, ""); err != nil {
-			return err
-		}
-		return g.recordWrite(tx, c, "create", r)
-	})
-	if err != nil {
-		return nil, false, g.refused(ctx, e, err)
-	}
-	return r, true, nil
+// A Method is what a write does.
+type Method string
+
+// The methods.
+const (
+	Create Method = "create"
+	Update Method = "update"
+	Patch  Method = "patch"
+	Delete Method = "delete"
+)
+
+// A Write is one interaction that changes something. Without an ID it is
+// conditional: the criteria, a query string, say which resource is meant. With a
+// creation they are those of If-None-Exist, or empty.
+type Write struct {
+	Method   Method
+	Type     fhir.Type
+	ID       string
+	Criteria string
+	Body     []byte // a resource; of a Patch a JSON Patch
+	IfMatch  *int64 // the version that it must have
+	OnlyNew  bool   // If-None-Match: *, of an Update
 }
 
-// prepareWrite does what comes before a transaction: scopes, role, body.
-func (g *Guard) prepareWrite(c Caller, t fhir.Type, want smart.Permission, body []byte) (*engine.Prepared, error) {
-	if err := g.requireScope(c, t, want); err != nil {
+// Written is what came of a Write.
+type Written struct {
+	Resource *fhir.Resource // nil when there was nothing to delete
+	Created  bool
+}
+
+// Write carries out one write. A Consent goes through the life cycle it belongs
+// to; a provider's request that is open already is what Create then gives. What
+// a resource was and what it will be must both be open to the caller; of what is
+// not, nothing is told. Criteria match only what the caller could find by a
+// search.
+func (g *Guard) Write(ctx context.Context, c Caller, w Write) (*Written, error) {
+	t := newTask(w)
+	if err := g.carryOut(ctx, c, &work{tasks: []*task{t}}); err != nil {
 		return nil, err
 	}
-	if !mayWrite(c.Identity.Role, t) {
-		return nil, fhir.Errorf(fhir.Forbidden, "This account does not write resources of type %s.", t)
-	}
-	p, err := g.engine.Prepare(body)
+	return &t.done.Written, nil
+}
+
+// Create adds a resource; created is false when it was there already.
+func (g *Guard) Create(ctx context.Context, c Caller, t fhir.Type, body []byte) (r *fhir.Resource, created bool, err error) {
+	return unpack(g.Write(ctx, c, Write{Method: Create, Type: t, Body: body}))
+}
+
+// Update replaces a resource, or creates it under an id that is free.
+func (g *Guard) Update(ctx context.Context, c Caller, key fhir.Key, body []byte, ifMatch *int64) (r *fhir.Resource, created bool, err error) {
+	return unpack(g.Write(ctx, c, Write{Method: Update, Type: key.Type, ID: key.ID, Body: body, IfMatch: ifMatch}))
+}
+
+// Delete removes a resource; removing what is gone already is no error.
+func (g *Guard) Delete(ctx context.Context, c Caller, key fhir.Key, ifMatch *int64) error {
+	_, err := g.Write(ctx, c, Write{Method: Delete, Type: key.Type, ID: key.ID, IfMatch: ifMatch})
+	return err
+}
+
+func unpack(w *Written, err error) (*fhir.Resource, bool, error) {
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if err := refuseNotice(p.Terms()); err != nil {
-		return nil, err
-	}
-	if tag := fhir.Subsetted(p.Tree); tag >= 0 {
-		return nil, fhir.ElementErrorf(fhir.Unprocessable, fmt.Sprintf("%s.meta.tag[%d]", t, tag), "This is a part of a resource only, as _summary and _elements give it; to store it would lose the rest.")
-	}
-	if p.Type != t {
-		return nil, fhir.ElementErrorf(fhir.Invalid, "resourceType", "The body is a %s, the address says %s.", p.Type, t)
-	}
-	return p, nil
+	return w.Resource, w.Created, nil
 }
 
 // refuseNotice keeps notices to the gateway: they are mailed.
@@ -114,7 +120,7 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 	owners := []string{}
 	for o := range terms.Values(store.Owner) {
 		owners = append(owners, string(o))
-		if t != "Patient" && !exists(tx, string(o)) {
+		if t != "Patient" && !exists(tx, string(o)) && !isComing(tx, string(o)) {
 			if c.Identity.Role != smart.System { // whether it exists is no matter of theirs
 				return errClosed()
 			}
@@ -170,59 +176,6 @@ func (g *Guard) recordWrite(tx *engine.Tx, c Caller, action string, r *fhir.Reso
 	return g.auditWrite(tx, c, action, r, nil)
 }
 
-// Update replaces a resource, or creates it under an id that is free. What it was
-// and what it will be must both be open to the caller.
-func (g *Guard) Update(ctx context.Context, c Caller, key fhir.Key, body []byte, ifMatch *int64) (r *fhir.Resource, created bool, err error) {
-	e := g.entry(c, "update", key.Type)
-	body, seen, err := g.keepLabels(ctx, key, body)
-	if err != nil {
-		return nil, false, g.refused(ctx, e, err)
-	}
-	p, err := g.prepareWrite(c, key.Type, smart.MayUpdate, body)
-	if err == nil && p.ID != key.ID {
-		err = fhir.ElementErrorf(fhir.Invalid, string(key.Type)+".id", "The id of the body must be the id of the address.")
-	}
-	if err != nil {
-		return nil, false, g.refused(ctx, e, err)
-	}
-	if key.Type == "Consent" {
-		handled, r, err := g.updateConsent(ctx, c, key.ID, node(p.Tree), ifMatch)
-		if handled || err != nil {
-			return r, false, err
-		}
-	}
-	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
-		if err := g.allowBefore(tx, c, key, smart.MayUpdate); err != nil {
-			return err
-		}
-		if now, err := versionOf(tx, key); err != nil || now != seen {
-			return orElse(err, fhir.Errorf(fhir.Conflict, "The resource was changed meanwhile."))
-		}
-		if err := g.allowImage(tx, c, smart.MayUpdate, key.Type, p.Terms()); err != nil {
-			return err
-		}
-		if key.Type == "Consent" {
-			if err := g.checkOldDirective(c, tx, key); err != nil {
-				return err
-			}
-			if err := g.checkDirective(c, tx, node(p.Tree)); err != nil {
-				return err
-			}
-		}
-		if err := g.watch(tx, c, key.Type, p.Terms()); err != nil {
-			return err
-		}
-		if r, created, err = tx.Update(p, ifMatch); err != nil {
-			return err
-		}
-		return g.recordWrite(tx, c, "update", r)
-	})
-	if err != nil {
-		return nil, false, g.refused(ctx, e, err)
-	}
-	return r, created, nil
-}
-
 // versionOf gives the number of the newest version; 0 when there is none.
 func versionOf(tx *engine.Tx, key fhir.Key) (int64, error) {
 	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
@@ -233,35 +186,6 @@ func versionOf(tx *engine.Tx, key fhir.Key) (int64, error) {
 		return 0, err
 	}
 	return v.Version, nil
-}
-
-// keepLabels adds to a body the security labels of the version that it replaces
-// (https://hl7.org/fhir/R4/resource.html#Meta: labels are merged on update), so
-// that an app that leaves meta out does not open what was closed. It gives the
-// number of that version.
-func (g *Guard) keepLabels(ctx context.Context, key fhir.Key, body []byte) ([]byte, int64, error) {
-	var old []any
-	var seen int64
-	err := g.engine.View(ctx, func(tx *engine.Tx) error {
-		v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
-		if err == store.ErrNotFound {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		seen = v.Version
-		if v.Deleted {
-			return nil
-		}
-		tree, err := fhir.Tree(v.Body)
-		old, _ = node(tree).obj("meta")["security"].([]any)
-		return err
-	})
-	if err != nil || len(old) == 0 {
-		return body, seen, err
-	}
-	return fhir.AddSecurity(body, old), seen, nil
 }
 
 // allowBefore judges the resource that a write replaces: hidden is NotFound, and
@@ -295,41 +219,4 @@ func (g *Guard) allowBefore(tx *engine.Tx, c Caller, key fhir.Key, want smart.Pe
 		return orNotFound(err)
 	}
 	return g.allowImage(tx, c, want, key.Type, v.Terms)
-}
-
-// Delete removes a resource; removing what is gone already is no error.
-func (g *Guard) Delete(ctx context.Context, c Caller, key fhir.Key, ifMatch *int64) error {
-	e := g.entry(c, "delete", key.Type)
-	err := g.requireScope(c, key.Type, smart.MayDelete)
-	if err == nil && !mayWrite(c.Identity.Role, key.Type) {
-		err = fhir.Errorf(fhir.Forbidden, "This account does not delete resources of type %s.", key.Type)
-	}
-	if err != nil {
-		return g.refused(ctx, e, err)
-	}
-	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
-		if _, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID}); err == store.ErrNotFound {
-			return fhir.ErrNotFound()
-		}
-		if err := g.allowBefore(tx, c, key, smart.MayDelete); err != nil {
-			return err
-		}
-		if key.Type == "Consent" {
-			if err := g.checkOldDirective(c, tx, key); err != nil {
-				return err
-			}
-		}
-		if err := g.watch(tx, c, key.Type, store.Terms{}); err != nil {
-			return err
-		}
-		r, err := tx.Delete(key, ifMatch)
-		if err != nil || r == nil {
-			return err
-		}
-		return g.recordWrite(tx, c, "delete", r)
-	})
-	if err != nil {
-		return g.refused(ctx, e, err)
-	}
-	return nil
 }

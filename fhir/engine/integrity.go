@@ -15,6 +15,7 @@ type debt struct {
 	key      fhir.Key
 	mentions []fhir.Mention // of what was written
 	gone     bool           // it was deleted instead
+	eye      *Eye           // who wrote; nil: the server itself
 }
 
 // An Eye says what of the store may be known to who writes. To a caller a hidden
@@ -23,15 +24,21 @@ type debt struct {
 type Eye struct {
 	Sees  func(fhir.Key) (bool, error) // whether a resource that is there may be known
 	Sight Sight                        // the same as a condition
+
+	// Blame, when set, is shown the refusal of a write that it watched and gives
+	// what is answered.
+	Blame func(error) error
 }
 
-// WatchedBy has the references of a transaction judged by what may be known. It
-// is called before the first write; without it the server's own sight counts.
-func (tx *Tx) WatchedBy(eye Eye) { tx.eye = &eye }
+// WatchedBy has the references of the writes that follow judged by what may be
+// known; nil, and what was there before, is the server's own sight. They are
+// judged when the transaction ends.
+func (tx *Tx) WatchedBy(eye *Eye) { tx.eye = eye }
 
 // owe notes a write or a deletion, if the engine was told to care.
 func (tx *Tx) owe(d debt) {
 	if tx.engine.integrity && !tx.loose {
+		d.eye = tx.eye
 		tx.debts = append(tx.debts, d)
 	}
 }
@@ -40,21 +47,27 @@ func (tx *Tx) owe(d debt) {
 // should have and has not, and the deletion of what is still referred to.
 func (tx *Tx) settle() error {
 	for _, d := range tx.debts {
-		if d.gone {
-			if err := tx.unreferenced(d.key); err != nil {
-				return err
-			}
-			continue
+		tx.eye = d.eye
+		err := tx.settleOne(d)
+		if err != nil && d.eye != nil && d.eye.Blame != nil {
+			err = d.eye.Blame(err)
 		}
-		issues, err := tx.dangling(d.key, d.mentions)
 		if err != nil {
 			return err
 		}
-		if len(issues) > 0 {
-			return &fhir.Error{Kind: fhir.Unprocessable, Issues: issues}
-		}
 	}
 	return nil
+}
+
+func (tx *Tx) settleOne(d debt) error {
+	if d.gone {
+		return tx.unreferenced(d.key)
+	}
+	issues, err := tx.dangling(d.key, d.mentions)
+	if err == nil && len(issues) > 0 {
+		err = &fhir.Error{Kind: fhir.Unprocessable, Issues: issues}
+	}
+	return err
 }
 
 // maxDangling is how many references are told of.

@@ -100,7 +100,7 @@ func TestIntegrityTellsNothingHidden(t *testing.T) {
 	write := func(to string) error {
 		p := w.prepare(`{"resourceType":"Observation","id":"o","status":"final","code":{"text":"x"},"subject":{"reference":"` + to + `"}}`)
 		return w.Update(t.Context(), func(tx *engine.Tx) error {
-			tx.WatchedBy(blind)
+			tx.WatchedBy(&blind)
 			_, _, err := tx.Update(p, nil)
 			return err
 		})
@@ -115,7 +115,7 @@ func TestIntegrityTellsNothingHidden(t *testing.T) {
 	remove := func(watched bool) error {
 		return w.Update(t.Context(), func(tx *engine.Tx) error {
 			if watched {
-				tx.WatchedBy(blind)
+				tx.WatchedBy(&blind)
 			}
 			_, err := tx.Delete(fhir.Key{Type: "Patient", ID: "bob"}, nil)
 			return err
