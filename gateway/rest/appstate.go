@@ -97,7 +97,7 @@ func (q *request) mustMatch() (int64, error) {
 	if len(q.Request.Header.Values("If-Match")) == 0 {
 		return 0, refuse(http.StatusPreconditionRequired, "required", "A change of app state needs If-Match.")
 	}
-	version, err := q.ifMatch()
+	version, err := ifMatch(q.Request.Header.Values("If-Match"))
 	if err != nil {
 		return 0, err
 	}

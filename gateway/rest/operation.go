@@ -41,7 +41,7 @@ func (q *request) requestAccess() error {
 
 // approve: patient or guardian let the provider in, perhaps less far than asked.
 func (q *request) approve() error {
-	match, err := q.ifMatch()
+	match, err := ifMatch(q.Request.Header.Values("If-Match"))
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (q *request) withdraw() error { return q.end(q.h.Guard.Withdraw) }
 
 // end is what ends a request or a grant, for a reason or for none.
 func (q *request) end(step func(ctx context.Context, c consent.Caller, id, reason string, ifMatch *int64) (*fhir.Resource, error)) error {
-	match, err := q.ifMatch()
+	match, err := ifMatch(q.Request.Header.Values("If-Match"))
 	if err != nil {
 		return err
 	}

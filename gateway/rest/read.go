@@ -67,19 +67,25 @@ func (q *request) unlessFresh(r *fhir.Resource) {
 }
 
 func (q *request) fresh(r *fhir.Resource) bool {
-	if tags := q.Request.Header.Values("If-None-Match"); len(tags) > 0 {
-		for tag := range strings.SplitSeq(strings.Join(tags, ","), ",") {
-			if tag = strings.TrimSpace(tag); tag == "*" {
-				return true
-			}
-			if version, ok := parseETag(tag); ok && version == r.Version {
-				return true
-			}
-		}
-		return false
+	since, _ := http.ParseTime(q.Request.Header.Get("If-Modified-Since")) // what cannot be read is as if it were not there
+	return isFresh(r, q.Request.Header.Values("If-None-Match"), since)
+}
+
+// isFresh tells whether a caller who names versions, or else a time, has the
+// newest.
+func isFresh(r *fhir.Resource, tags []string, since time.Time) bool {
+	if len(tags) == 0 {
+		return !since.IsZero() && !r.Updated.Truncate(time.Second).After(since)
 	}
-	since, err := http.ParseTime(q.Request.Header.Get("If-Modified-Since"))
-	return err == nil && !r.Updated.Truncate(time.Second).After(since)
+	for tag := range strings.SplitSeq(strings.Join(tags, ","), ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" {
+			return true
+		}
+		if version, ok := parseETag(tag); ok && version == r.Version {
+			return true
+		}
+	}
+	return false
 }
 
 // history of an instance, of a type, of the system:

@@ -87,8 +87,11 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %d", path, a.StatusCode, a.body, want)
 		}
 	}
-	w.do("PATCH", "/fhir/Patient/1", "system", "[]").outcome(http.StatusMethodNotAllowed, "not-supported").
-		header("Allow", "DELETE, GET, HEAD, OPTIONS, PUT")
+	w.do("POST", "/fhir/Patient/1", "system", "{}").outcome(http.StatusMethodNotAllowed, "not-supported").
+		header("Allow", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
+	for _, base := range []string{"/fhir", "/fhir/"} {
+		w.do("PUT", base, "system", "{}").outcome(http.StatusMethodNotAllowed, "not-supported").header("Allow", "GET, HEAD, OPTIONS, POST")
+	}
 	w.get("/fhir/Patient/_search", "system").status(http.StatusMethodNotAllowed).header("Allow", "OPTIONS, POST")
 	w.get("/fhir/Patient/1/$invite", "system").status(http.StatusMethodNotAllowed)
 }
@@ -153,7 +156,8 @@ func TestCrossOrigin(t *testing.T) {
 
 func TestPublicDocuments(t *testing.T) {
 	w := newWorld(t)
-	w.get("/fhir/metadata", "").status(200).has(`"CapabilityStatement"`, `"fhirVersion":"4.0.1"`, base)
+	w.get("/fhir/metadata", "").status(200).has(`"CapabilityStatement"`, `"fhirVersion":"4.0.1"`, base, `"patchFormat":["application/json-patch+json"]`,
+		`{"code":"transaction"},{"code":"batch"}`, `"conditionalCreate":true`, `"conditionalUpdate":true`, `"conditionalDelete":"single"`, `{"code":"patch"}`)
 	w.get("/fhir/metadata?mode=terminology", "").outcome(http.StatusBadRequest, "not-supported")
 	w.get("/fhir/metadata", "", "Accept", "application/fhir+xml").outcome(http.StatusNotAcceptable, "not-supported")
 	for _, id := range []string{

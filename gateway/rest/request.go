@@ -93,7 +93,9 @@ func (q *request) prefer() {
 			case "handling":
 				q.lenient = value == "lenient"
 			case "return":
-				q.answer = value
+				if value == "minimal" || value == "representation" || value == "OperationOutcome" {
+					q.answer = value
+				}
 			}
 		}
 	}
@@ -155,16 +157,15 @@ func checkMedia(header string, types []string) error {
 // resourceBody reads a body that is a resource in JSON.
 func (q *request) resourceBody() ([]byte, error) { return q.body(fhirJSON, plainJSON) }
 
-// ifMatch reads the version of If-Match; nil when there is none
+// ifMatch reads the version of an If-Match; nil when there is none
 // (https://hl7.org/fhir/R4/http.html#concurrency).
-func (q *request) ifMatch() (*int64, error) {
-	values := q.Request.Header.Values("If-Match")
+func ifMatch(values []string) (*int64, error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
 	version, ok := parseETag(values[0])
 	if len(values) > 1 || !ok {
-		return nil, fhir.Errorf(fhir.Invalid, `If-Match must hold one version, like W/"3".`)
+		return nil, fhir.ElementErrorf(fhir.Invalid, "http.If-Match", `If-Match must hold one version, like W/"3".`)
 	}
 	return &version, nil
 }

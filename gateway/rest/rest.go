@@ -9,9 +9,14 @@
 //
 // # Differences from the specification
 //
-// XML and Turtle are not spoken (406, 415). Batch and transaction, PATCH, and
-// conditional interactions by query or If-None-Exist are not offered yet; asking
-// for them is refused, never ignored.
+// XML and Turtle are not spoken (406, 415); a patch is a JSON Patch.
+//
+// A batch or transaction is answered as with return=minimal unless Prefer says
+// otherwise. A transaction holds no operations; a batch may, each entry being
+// what it would be alone. Conditional deletion deletes one resource; criteria
+// that match several are refused (412). What the caller may not see matches
+// nothing: a conditional creation then adds a second resource rather than tell of
+// a hidden one. Criteria are always read strictly, whatever Prefer says.
 package rest
 
 import (
@@ -91,7 +96,8 @@ func (h *handler) serve(c *gin.Context) {
 	h.crossOrigin(c)
 	if c.Request.Method == http.MethodOptions {
 		c.Set(LogInteraction, "options")
-		c.Header("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS")
+		c.Header("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		c.Header("Accept-Patch", jsonPatch)
 		c.Status(http.StatusNoContent)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,10 @@ import (
 	"mypatients/fhir"
 	"mypatients/fhir/badgerstore"
 	"mypatients/fhir/engine"
+	"mypatients/fhir/pgstore"
+	"mypatients/fhir/pgstore/pgtest"
 	"mypatients/fhir/search"
+	"mypatients/fhir/store"
 	"mypatients/gateway/rest"
 	"mypatients/smart"
 )
@@ -35,11 +39,26 @@ type world struct {
 	router *gin.Engine
 }
 
+// openStore opens the store that the environment variable STORE names: badger, if
+// it is not set, or postgres.
+func openStore(t *testing.T, now func() time.Time) (store.Store, error) {
+	if os.Getenv("STORE") == "postgres" {
+		return pgstore.Open(t.Context(), pgstore.Options{DSN: pgtest.Open(t)})
+	}
+	return badgerstore.Open(badgerstore.Config{Dir: t.TempDir(), Now: now})
+}
+
 // newWorld makes a world in which a token is the name of a caller of its table.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldFor(t, 20_000)
+}
+
+// newWorldFor makes a world that takes bodies of so many bytes.
+func newWorldFor(t *testing.T, maxBody int64) *world {
+	t.Helper()
 	now := func() time.Time { return noon }
-	s, err := badgerstore.Open(badgerstore.Config{Dir: t.TempDir(), Now: now})
+	s, err := openStore(t, now)
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	registry, err := search.R4()
@@ -59,7 +78,7 @@ func newWorld(t *testing.T) *world {
 			return err
 		}))
 	}
-	return &world{t, mount(t, rest.Config{Guard: guard, Authenticate: authenticate, Base: base, Zone: time.UTC, MaxBody: 20_000})}
+	return &world{t, mount(t, rest.Config{Guard: guard, Authenticate: authenticate, Base: base, Zone: time.UTC, MaxBody: maxBody})}
 }
 
 func mount(t *testing.T, c rest.Config) *gin.Engine {
@@ -204,7 +223,15 @@ type bundle struct {
 		Resource struct{ ResourceType, ID string }
 		Search   struct{ Mode string }
 		Request  struct{ Method, URL string }
-		Response struct{ Status, Etag, LastModified string }
+		Response struct {
+			Status, Location, Etag, LastModified string
+			Outcome                              *struct {
+				Issue []struct {
+					Code, Diagnostics string
+					Expression        []string
+				}
+			}
+		}
 	}
 }
 

@@ -25,13 +25,17 @@ var (
 	atBaseLog  = routes{"GET": {name: "history-system", run: (*request).systemHistory}}
 	atMetadata = routes{"GET": {name: "capabilities", public: (*request).capabilities}}
 	atType     = routes{
-		"GET":  {name: "search", run: (*request).search},
-		"POST": {name: "create", run: (*request).create},
+		"GET":    {name: "search", run: (*request).search},
+		"POST":   {name: "create", run: (*request).create},
+		"PUT":    {name: "update", run: (*request).update},
+		"PATCH":  {name: "patch", run: (*request).patch},
+		"DELETE": {name: "delete", run: (*request).delete},
 	}
 	atSearch   = routes{"POST": {name: "search", run: (*request).searchForm}}
 	atInstance = routes{
 		"GET":    {name: "read", run: (*request).read, public: (*request).definition},
 		"PUT":    {name: "update", run: (*request).update},
+		"PATCH":  {name: "patch", run: (*request).patch},
 		"DELETE": {name: "delete", run: (*request).delete},
 	}
 	atTypeLog = routes{"GET": {name: "history-type", run: (*request).typeHistory}}
@@ -96,7 +100,8 @@ func (q *request) place() (routes, error) {
 	s := q.segments
 	nothing := refuse(http.StatusNotFound, "not-supported", "There is nothing at this address.")
 	if len(s) == 0 {
-		return atBase, nil
+		// here and not above, where its initialization would go round in a circle
+		return routes{"GET": atBase["GET"], "POST": {name: "bundle", run: (*request).post}}, nil
 	}
 	if len(s) == 1 {
 		switch s[0] {

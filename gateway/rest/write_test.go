@@ -49,7 +49,6 @@ func TestBadBodies(t *testing.T) {
 		})
 	}
 	w.do("POST", "/fhir/Observation", "system", glucose, "Content-Encoding", "gzip").outcome(415, "not-supported")
-	w.do("POST", "/fhir/Observation", "system", glucose, "If-None-Exist", "status=final").outcome(400, "not-supported")
 	w.do("POST", "/fhir/Observation?x=1", "system", glucose).outcome(400, "invalid")
 	if n := len(w.get("/fhir/Observation?code=2339-0", "system").bundle().Entry); n != 0 {
 		t.Errorf("%d of the refused are stored", n)
