@@ -61,7 +61,7 @@ func (g *Guard) systemQueries(c Caller, values url.Values, lenient bool) ([]*sea
 
 // systemPatients is [Guard.searchPatients] for a search of several types.
 func systemPatients(c Caller, types []fhir.Type, queries []*search.Query) []string {
-	if len(queries[0].Includes()) > 0 { // these may lead from the directory to a patient
+	if slices.ContainsFunc(queries, (*search.Query).Joins) { // which may lead from the directory to a patient
 		types = append(slices.Clone(types), "Patient")
 	}
 	patients := limitsToAny(c, types, smart.MaySearch)

@@ -379,6 +379,22 @@ func TestLookUpsAreUnderSight(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", query, got, want)
 		}
 	}
+	for query, want := range map[string]string{
+		"_list=mine": "[match Patient/1]", "_list=theirs": "[]", "_list=mine&_sort=-_lastUpdated": "[match Patient/1]", "_list=mine&_count=0": "[]",
+	} {
+		values, _ := url.ParseQuery(query)
+		queries, err := w.Registry().ParseSystem([]fhir.Type{"Encounter", "Patient"}, values, search.Options{Base: base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.view(func(tx *engine.Tx) error {
+			page, err := tx.SearchSystem(queries, sight)
+			if err == nil && fmt.Sprint(list(page)) != want {
+				t.Errorf("the whole system by %s: got %v, want %s", query, list(page), want)
+			}
+			return err
+		})
+	}
 	hidden, absent := ask("Patient?gender:in=urn:g", sight), ask("Patient?gender:in=urn:x", sight)
 	if hidden != strings.Replace(absent, "urn:x", "urn:g", 1) || !strings.HasPrefix(hidden, "!") {
 		t.Errorf("a hidden value set: %q, an absent one: %q", hidden, absent)

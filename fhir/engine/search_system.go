@@ -24,7 +24,7 @@ func (tx *Tx) SearchSystem(queries []*search.Query, sight Sight) (*fhir.Page, er
 	if err := subset.Check(); err != nil {
 		return nil, err
 	}
-	s := &systemSearch{tx: tx, queries: queries, sight: sight.closed(), count: q.Count}
+	s := &systemSearch{tx: tx, queries: queries, plans: map[int]store.Query{}, sight: sight.closed(), count: q.Count}
 	if err := s.begin(q); err != nil {
 		return nil, err
 	}
@@ -70,6 +70,7 @@ func (tx *Tx) SearchSystem(queries []*search.Query, sight Sight) (*fhir.Page, er
 type systemSearch struct {
 	tx      *Tx
 	queries []*search.Query
+	plans   map[int]store.Query // made so far
 	sight   Sight
 	count   int
 	sort    []store.Sort
@@ -89,7 +90,11 @@ const beforeIDs, afterIDs = "", "\x7f"
 
 // begin settles the order and reads the cursor.
 func (s *systemSearch) begin(q *search.Query) error {
-	s.sort = q.Plan(s.sight).Sort
+	first, err := s.tx.Plan(q, s.sight)
+	if err != nil {
+		return err
+	}
+	s.sort = first.Sort
 	if len(s.sort) == 0 && strings.HasPrefix(q.Applied.Get("_sort"), store.ID) {
 		s.sort = []store.Sort{{Name: store.ID}} // by id, whatever the type
 	}
@@ -98,7 +103,6 @@ func (s *systemSearch) begin(q *search.Query) error {
 	}
 	bad := fhir.ElementErrorf(fhir.Invalid, "http._cursor", "This is not a place in the result of this search.")
 	at, position, _ := strings.Cut(q.Cursor, ".")
-	var err error
 	if s.from, err = strconv.Atoi(at); err != nil || s.from < 0 || s.from >= len(s.queries) {
 		return bad
 	}
@@ -110,10 +114,14 @@ func (s *systemSearch) begin(q *search.Query) error {
 }
 
 // plan gives what to ask the store for one type.
-func (s *systemSearch) plan(at int) store.Query {
-	plan := s.queries[at].Plan(s.sight)
+func (s *systemSearch) plan(at int) (store.Query, error) {
+	if plan, ok := s.plans[at]; ok {
+		return plan, nil
+	}
+	plan, err := s.tx.Plan(s.queries[at], s.sight)
 	plan.Sort = s.sort
-	return plan
+	s.plans[at] = plan
+	return plan, err
 }
 
 // rows gives one row more than a page holds, if there is one.
@@ -126,7 +134,10 @@ func (s *systemSearch) rows() ([]systemRow, error) {
 	}
 	var rows []systemRow
 	for at := s.from; at < len(s.queries) && len(rows) <= s.count; at++ {
-		plan := s.plan(at)
+		plan, err := s.plan(at)
+		if err != nil {
+			return nil, err
+		}
 		plan.Limit = s.count + 1 - len(rows)
 		if at == s.from {
 			plan.After = s.after
@@ -148,7 +159,11 @@ func (s *systemSearch) merged() ([]systemRow, error) {
 	batch = min(batch, s.count+1)
 	var streams []*systemStream
 	for at := range s.queries {
-		stream := &systemStream{at: at, plan: s.plan(at)}
+		plan, err := s.plan(at)
+		if err != nil {
+			return nil, err
+		}
+		stream := &systemStream{at: at, plan: plan}
 		stream.plan.Limit = batch
 		if s.after != "" {
 			place, err := store.ParsePosition(s.after, len(s.sort))
@@ -245,7 +260,11 @@ func (s *systemSearch) compare(a, b store.Place) int {
 func (s *systemSearch) total() (int, error) {
 	total := 0
 	for at := range s.queries {
-		n, err := s.tx.reader.Count(s.plan(at))
+		plan, err := s.plan(at)
+		if err != nil {
+			return 0, err
+		}
+		n, err := s.tx.reader.Count(plan)
 		if err != nil {
 			return 0, err
 		}
