@@ -146,6 +146,23 @@ func sql(t *testing.T, dsn, text string) {
 	}
 }
 
+// lock does something in a transaction that lasts until release is called.
+func lock(t *testing.T, dsn, text string) (release func()) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "BEGIN; "+text); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := conn.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A dump that is restored into another cluster holds larger numbers of
 // transactions than that has given out.
 func TestLogGoesOnAfterRestoring(t *testing.T) {
