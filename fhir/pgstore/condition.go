@@ -190,21 +190,20 @@ func (b *builder) ref(e store.Ref, a string) (string, error) {
 // the owners that the condition is limited to, or else by the index.
 func (b *builder) back(e store.Back, a string) (string, error) {
 	x, t := b.alias(), b.alias()
-	typ := b.bytes(e.Type)
 	key := `(` + b.bytes(b.types[a]+"/") + ` || ` + a + `.id)`
 	b.types[x] = e.Type
 	owners, limited := valuesOf(e.Where, store.Owner)
 	from, link := ``, ``
 	switch {
 	case e.Name == store.ID:
-		from = `live ` + x + ` WHERE ` + x + `.type = ` + typ + ` AND ` + x + `.id = ` + key + ` AND ` + x + `.first`
+		from = `live ` + x + ` WHERE ` + x + `.type = ` + b.bytes(e.Type) + ` AND ` + x + `.id = ` + key + ` AND ` + x + `.first`
 	case e.Name == store.Owner:
-		from = `live ` + x + ` WHERE ` + x + `.owner = ` + key + ` AND ` + x + `.type = ` + typ
+		from = `live ` + x + ` WHERE ` + x + `.owner = ` + key + ` AND ` + x + `.type = ` + b.bytes(e.Type)
 	case limited && len(owners) <= fewOwners:
-		from = `live ` + x + ` WHERE ` + x + `.owner = ANY(` + b.list(all(owners)) + `) AND ` + x + `.type = ` + typ
+		from = owned(b, e.Type, owners, x) + ` WHERE true`
 		link = ` AND (` + b.arg(append([]byte(e.Name), 0)) + `::bytea || ` + key + ` || '\x00'::bytea) = ANY(` + x + `.terms)`
 	default:
-		from = `term ` + t + `, ` + b.judged(e.Type, t+`.id`, x) + ` WHERE ` + t + `.type = ` + typ + ` AND ` + t + `.name = ` + b.bytes(e.Name) +
+		from = `term ` + t + `, ` + b.judged(e.Type, t+`.id`, x) + ` WHERE ` + t + `.type = ` + b.bytes(e.Type) + ` AND ` + t + `.name = ` + b.bytes(e.Name) +
 			` AND ` + t + `.value = ` + key + ` AND ` + t + `.rest = ''::bytea`
 	}
 	where, err := b.condition(e.Where, x)

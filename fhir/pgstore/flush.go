@@ -9,10 +9,10 @@ import (
 	"mypatients/fhir/store"
 )
 
-// flush gives the statements that store what has been gathered: few, whatever
-// its amount, but for the rows that searches judge. What they do not know of is
-// what they do not read: a resource that was taken to be absent and is not is a
-// unique violation.
+// flush gives the statements that store what has been gathered, to be sent in one
+// go. New rows are inserted many at a time; rows that change or go are looked up one
+// by one, as whether a join would do so is for the planner to say. A resource that
+// was taken to be absent, and is not, is a unique violation.
 func (r *reader) flush() []statement {
 	w := r.writes
 	var f flush
@@ -51,18 +51,17 @@ func compareRecordKeys(a, b recordKey) int {
 
 // A flush gathers columns of rows.
 type flush struct {
-	outdated         []keyColumn
-	created, updated versionColumn
-	old              versionColumn
-	gone, entered    termColumn
-	left             ownerColumn
-	live             [][]any
-	log, logOfOwner  logColumn
-	put              recordColumn
-	removed          recordColumn
+	single          []statement // one row each
+	created, old    versionColumn
+	entered         termColumn
+	live            [][]any
+	log, logOfOwner logColumn
+	put             recordColumn
 }
 
-type keyColumn = store.Key
+func (f *flush) one(sql string, args ...any) {
+	f.single = append(f.single, statement{sql: sql, args: args})
+}
 
 type versionColumn struct {
 	types, ids, terms, bodies [][]byte
@@ -98,8 +97,6 @@ func (c *termColumn) add(k store.Key, e entry) {
 
 func (c *termColumn) args() []any { return []any{c.types, c.names, c.values, c.ids, c.rests} }
 
-type ownerColumn struct{ owners, types, ids [][]byte }
-
 type logColumn struct {
 	owners, types, ids    [][]byte
 	seqs, versions, times []int64
@@ -125,10 +122,10 @@ func (f *flush) add(k store.Key, c *change) {
 	case c.stored == nil:
 		f.created.add(newest)
 	default:
-		f.updated.add(newest)
 		if c.next[0].Version > c.stored.Version {
-			f.outdated = append(f.outdated, k)
+			f.one(insertOutdated, []byte(k.Type), []byte(k.ID))
 		}
+		f.one(updateResource, []byte(k.Type), []byte(k.ID), newest.Version, newest.Time.UnixMilli(), newest.Deleted, full(newest.Terms), full(newest.Body))
 	}
 	for _, v := range older {
 		f.old.add(v)
@@ -151,7 +148,7 @@ func (f *flush) index(k store.Key, before, after *store.Version) {
 			c = compareEntries(gone[0], entered[0])
 		}
 		if c < 0 {
-			f.gone.add(k, gone[0])
+			f.one(deleteTerm, []byte(k.Type), full(gone[0].name), full(gone[0].value), []byte(k.ID), gone[0].rest)
 		} else if c > 0 {
 			f.entered.add(k, entered[0])
 		}
@@ -165,8 +162,7 @@ func (f *flush) index(k store.Key, before, after *store.Version) {
 	now := owners(after)
 	for _, owner := range owners(before) {
 		if !slices.Contains(now, owner) {
-			f.left.owners = append(f.left.owners, []byte(owner))
-			f.left.types, f.left.ids = append(f.left.types, []byte(k.Type)), append(f.left.ids, []byte(k.ID))
+			f.one(deleteLive, []byte(owner), []byte(k.Type), []byte(k.ID))
 		}
 	}
 	for i, owner := range now {
@@ -183,7 +179,7 @@ func (f *flush) logged(v *store.Version, seq int64) {
 
 func (f *flush) record(k recordKey, r *store.Record) {
 	if r == nil {
-		f.removed.kinds, f.removed.keys = append(f.removed.kinds, []byte(k.kind)), append(f.removed.keys, []byte(k.key))
+		f.one(deleteRecord, []byte(k.kind), []byte(k.key))
 		return
 	}
 	f.put.kinds, f.put.keys = append(f.put.kinds, []byte(k.kind)), append(f.put.keys, []byte(k.key))
@@ -200,24 +196,20 @@ const (
 	selectVersions = `SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::boolean[], $6::bytea[], $7::bytea[])`
 
 	insertOutdated = `INSERT INTO history (type, id, version, time, deleted, terms, body)
-SELECT r.type, r.id, r.version, r.time, r.deleted, r.terms, r.body
-FROM unnest($1::bytea[], $2::bytea[]) AS k(type, id) JOIN resource r ON r.type = k.type AND r.id = k.id`
+SELECT r.type, r.id, r.version, r.time, r.deleted, r.terms, r.body FROM resource r WHERE r.type = $1 AND r.id = $2`
 
 	insertOld = `INSERT INTO history (type, id, version, time, deleted, terms, body) ` + selectVersions
 
 	insertResource = `INSERT INTO resource (type, id, version, time, deleted, terms, body) ` + selectVersions
 
-	updateResource = `UPDATE resource r SET version = n.version, time = n.time, deleted = n.deleted, terms = n.terms, body = n.body
-FROM (` + selectVersions + ` AS n(type, id, version, time, deleted, terms, body)) n WHERE r.type = n.type AND r.id = n.id`
+	updateResource = `UPDATE resource SET version = $3, time = $4, deleted = $5, terms = $6, body = $7 WHERE type = $1 AND id = $2`
 
-	deleteTerms = `DELETE FROM term t USING unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[]) AS g(type, name, value, id, rest)
-WHERE t.type = g.type AND t.name = g.name AND t.value = g.value AND t.id = g.id AND t.rest = g.rest`
+	deleteTerm = `DELETE FROM term WHERE type = $1 AND name = $2 AND value = $3 AND id = $4 AND rest = $5`
 
 	insertTerms = `INSERT INTO term (type, name, value, id, rest)
 SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[])`
 
-	deleteLive = `DELETE FROM live l USING unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS g(owner, type, id)
-WHERE l.owner = g.owner AND l.type = g.type AND l.id = g.id`
+	deleteLive = `DELETE FROM live WHERE owner = $1 AND type = $2 AND id = $3`
 
 	insertLog = `INSERT INTO log (era, xid, seq, type, id, version, time, deleted)
 SELECT ` + currentEra + `, ` + newTransaction + `, n.* FROM unnest($1::integer[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::boolean[]) AS n`
@@ -230,7 +222,7 @@ FROM unnest($7::bytea[], $1::integer[], $2::bytea[], $3::bytea[], $4::bigint[], 
 SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[])
 ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value, expires = excluded.expires`
 
-	deleteRecords = `DELETE FROM record r USING unnest($1::bytea[], $2::bytea[]) AS g(kind, key) WHERE r.kind = g.kind AND r.key = g.key`
+	deleteRecord = `DELETE FROM record WHERE kind = $1 AND key = $2`
 )
 
 func (f *flush) statements() (list []statement) {
@@ -239,24 +231,16 @@ func (f *flush) statements() (list []statement) {
 			list = append(list, statement{sql: sql, args: args})
 		}
 	}
-	var types, ids [][]byte
-	for _, k := range f.outdated {
-		types, ids = append(types, []byte(k.Type)), append(ids, []byte(k.ID))
-	}
-	do(len(ids), insertOutdated, types, ids)
+	list = append(list, f.single...)
 	do(len(f.old.ids), insertOld, f.old.args()...)
 	do(len(f.created.ids), insertResource, f.created.args()...)
-	do(len(f.updated.ids), updateResource, f.updated.args()...)
-	do(len(f.gone.ids), deleteTerms, f.gone.args()...)
 	do(len(f.entered.ids), insertTerms, f.entered.args()...)
-	do(len(f.left.ids), deleteLive, f.left.owners, f.left.types, f.left.ids)
 	list = append(list, putLive(f.live)...)
 	l := f.log
 	do(len(l.ids), insertLog, l.seqs, l.types, l.ids, l.versions, l.times, l.deleted)
 	l = f.logOfOwner
 	do(len(l.ids), insertLogOfOwner, l.seqs, l.types, l.ids, l.versions, l.times, l.deleted, l.owners)
 	do(len(f.put.keys), putRecords, f.put.kinds, f.put.keys, f.put.values, f.put.expires)
-	do(len(f.removed.keys), deleteRecords, f.removed.kinds, f.removed.keys)
 	return list
 }
 

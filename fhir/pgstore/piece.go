@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"bytes"
 	"slices"
 
 	"mypatients/fhir/store"
@@ -67,24 +68,23 @@ func ranged(name, from, to string) ([]piece, bool) {
 
 // sql gives table and condition of a piece, the table under a name.
 func (p piece) sql(b *builder, typ, t string) string {
-	if p.name == store.Owner {
-		values := p.in
-		if p.equal != nil {
-			return `live ` + t + ` WHERE ` + t + `.owner = ` + b.bytes(*p.equal) + ` AND ` + t + `.type = ` + b.bytes(typ)
-		}
-		return `live ` + t + ` WHERE ` + t + `.owner = ANY(` + b.list(all(values)) + `) AND ` + t + `.type = ` + b.bytes(typ)
-	}
-	text := `term ` + t + ` WHERE ` + t + `.type = ` + b.bytes(typ) + ` AND ` + t + `.name = ` + b.bytes(p.name)
 	switch {
-	case p.equal != nil:
-		head, rest := split([]byte(*p.equal))
-		return text + ` AND ` + t + `.value = ` + b.bytes(string(head)) + ` AND ` + t + `.rest = ` + b.bytes(string(rest))
+	case p.name == store.Owner && p.equal != nil:
+		return `live ` + t + ` WHERE ` + t + `.owner = ` + b.bytes(*p.equal) + ` AND ` + t + `.type = ` + b.bytes(typ)
+	case p.name == store.Owner:
+		return owned(b, typ, p.in, t) + ` WHERE true`
 	case p.in != nil:
 		heads := make([][]byte, len(p.in))
 		for i, v := range p.in {
 			heads[i], _ = split([]byte(v))
 		}
-		return text + ` AND ` + t + `.value = ANY(` + b.list(heads) + `)`
+		return `unnest(` + b.list(distinct(heads)) + `) AS v(value), LATERAL (SELECT i.id FROM term i WHERE i.type = ` + b.bytes(typ) +
+			` AND i.name = ` + b.bytes(p.name) + ` AND i.value = v.value OFFSET 0) ` + t + ` WHERE true`
+	}
+	text := `term ` + t + ` WHERE ` + t + `.type = ` + b.bytes(typ) + ` AND ` + t + `.name = ` + b.bytes(p.name)
+	if p.equal != nil {
+		head, rest := split([]byte(*p.equal))
+		return text + ` AND ` + t + `.value = ` + b.bytes(string(head)) + ` AND ` + t + `.rest = ` + b.bytes(string(rest))
 	}
 	// Heads are compared: of what is longer, a little more is let in.
 	if p.from != "" {
@@ -97,6 +97,19 @@ func (p piece) sql(b *builder, typ, t string) string {
 		text += ` AND ` + t + `.value <= ` + b.bytes(string(head))
 	}
 	return text
+}
+
+// owned is a table t of the rows of several owners, looked up one by one: whether
+// a list is used to search an index is for the planner to say.
+func owned(b *builder, typ string, owners []string, t string) string {
+	return `unnest(` + b.list(distinct(all(owners))) + `) AS o(owner), LATERAL (SELECT r.id, r.terms FROM live r WHERE r.owner = o.owner AND r.type = ` +
+		b.bytes(typ) + ` OFFSET 0) ` + t
+}
+
+// distinct sorts a list and leaves out repetitions.
+func distinct(list [][]byte) [][]byte {
+	slices.SortFunc(list, bytes.Compare)
+	return slices.CompactFunc(list, bytes.Equal)
 }
 
 // repeats tells whether a driver may give a resource more than once.
@@ -117,16 +130,12 @@ func (d driver) id() string {
 func (d driver) rows(b *builder, q *query) (from, where string) {
 	switch d.by {
 	case byID:
-		ids := slices.Clone(d.values)
-		slices.Sort(ids)
-		return `unnest(` + b.list(all(slices.Compact(ids))) + `) AS c(id), ` + b.judged(q.typ, `c.id`, "l"), ``
+		return `unnest(` + b.list(distinct(all(d.values))) + `) AS c(id), ` + b.judged(q.typ, `c.id`, "l"), ``
 	case byOwner:
 		if len(d.values) == 1 {
 			return `live l`, `l.owner = ` + b.bytes(d.values[0]) + ` AND l.type = ` + b.bytes(q.typ) + ` AND `
 		}
-		owners := slices.Clone(d.values)
-		slices.Sort(owners)
-		return `live l`, `l.owner = ANY(` + b.list(all(slices.Compact(owners))) + `) AND l.type = ` + b.bytes(q.typ) + ` AND `
+		return owned(b, q.typ, d.values, "l"), ``
 	case byIndex:
 		if len(d.pieces) == 1 && d.pieces[0].equal != nil {
 			return `(SELECT t.id FROM ` + d.pieces[0].sql(b, q.typ, "t") + `) c, ` + b.judged(q.typ, `c.id`, "l"), ``

@@ -146,10 +146,6 @@ func (w writer) commit() error {
 	return translate(ctx, "committing", err)
 }
 
-const sweepRecords = `DELETE FROM record r USING (
-	SELECT o.kind, o.key FROM record o WHERE o.expires < $1 ORDER BY o.expires LIMIT $2) o
-WHERE r.kind = o.kind AND r.key = o.key`
-
 // Sweep implements store.Store.
 func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 	const batch = 1000
@@ -159,12 +155,9 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 	}
 	for total := 0; ; {
 		n := 0
-		err := s.Update(ctx, func(w store.Writer) error {
-			return w.(writer).run(statement{sweepRecords, []any{millis, batch}, func(rows pgx.Rows) error {
-				rows.Close()
-				n = int(rows.CommandTag().RowsAffected())
-				return nil
-			}})
+		err := s.Update(ctx, func(w store.Writer) (err error) {
+			n, err = w.(writer).sweep(millis, batch)
+			return err
 		})
 		if err != nil {
 			return total, err
@@ -173,4 +166,28 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 			return total, nil
 		}
 	}
+}
+
+const selectExpired = `SELECT r.kind, r.key FROM record r WHERE r.expires < $1 ORDER BY r.expires LIMIT $2`
+
+// sweep removes at most limit records that expired before a millisecond.
+func (w writer) sweep(before int64, limit int) (n int, err error) {
+	var past []recordKey
+	err = w.ask(statement{selectExpired, []any{before, limit}, func(rows pgx.Rows) error {
+		past = nil
+		for rows.Next() {
+			var kind, key []byte
+			if err := rows.Scan(&kind, &key); err != nil {
+				return errCorrupt
+			}
+			past = append(past, recordKey{string(kind), string(key)})
+		}
+		return nil
+	}})
+	for _, k := range past {
+		if err == nil {
+			err = w.DeleteRecord(k.kind, k.key)
+		}
+	}
+	return len(past), err
 }
