@@ -3,6 +3,8 @@ package consent
 import (
 	"container/list"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -97,6 +99,9 @@ func epochOf(r store.Reader, key string) (uint64, error) {
 type stamp map[string]uint64
 
 func stampOf(r store.Reader, keys []string) (stamp, error) {
+	if err := store.ReadRecords(r, recordEpoch, slices.Values(keys)); err != nil {
+		return nil, err
+	}
 	s := make(stamp, len(keys))
 	for _, k := range keys {
 		n, err := epochOf(r, k)
@@ -109,6 +114,9 @@ func stampOf(r store.Reader, keys []string) (stamp, error) {
 }
 
 func (s stamp) holds(r store.Reader) (bool, error) {
+	if err := store.ReadRecords(r, recordEpoch, maps.Keys(s)); err != nil {
+		return false, err
+	}
 	for k, n := range s {
 		now, err := epochOf(r, k)
 		if err != nil || now != n {

@@ -58,11 +58,22 @@ func (in *includer) follow(i search.Include, from []*store.Version) error {
 	if i.Reverse {
 		return in.reverse(i, from)
 	}
+	var targets []fhir.Key
+	var unknown []store.Key
 	for _, v := range from {
 		for _, key := range i.Targets(v) {
-			if err := in.target(key); err != nil {
-				return err
+			targets = append(targets, key)
+			if !in.known[storeKey(key)] {
+				unknown = append(unknown, storeKey(key))
 			}
+		}
+	}
+	if err := store.ReadResources(in.tx.reader, slices.Values(unknown)); err != nil {
+		return err
+	}
+	for _, key := range targets {
+		if err := in.target(key); err != nil {
+			return err
 		}
 	}
 	return nil

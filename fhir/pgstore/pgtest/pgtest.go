@@ -36,7 +36,7 @@ const patience = time.Minute
 // the test.
 func Open(t testing.TB) (dsn string) {
 	t.Helper()
-	return make1(t, "t_"+strings.ToLower(rand.Text()))
+	return database(t, "t_"+strings.ToLower(rand.Text()))
 }
 
 // At gives the database that is named after a place, which is any string. It is
@@ -44,11 +44,11 @@ func Open(t testing.TB) (dsn string) {
 func At(t testing.TB, place string) (dsn string) {
 	t.Helper()
 	sum := sha256.Sum256([]byte(place))
-	return make1(t, "p_"+hex.EncodeToString(sum[:12]))
+	return database(t, "p_"+hex.EncodeToString(sum[:12]))
 }
 
-// make1 makes one database unless it is there.
-func make1(t testing.TB, name string) string {
+// database makes a database unless it is there.
+func database(t testing.TB, name string) string {
 	t.Helper()
 	server := shared(t)
 	ask := func(sql string) error {
