@@ -37,7 +37,7 @@ func TestLogWaitsForOlderWriters(t *testing.T) {
 		t.Errorf("after it has ended: got %q", got)
 	}
 	// One that writes elsewhere holds nothing up.
-	release = lock(t, pgtest.Open(t), `SELECT pg_current_xact_id()`)
+	release = lock(t, pgtest.At(t, t.TempDir()), `SELECT pg_current_xact_id()`)
 	defer release()
 	put(t, s, "3")
 	if got := entries(); got != "123" {
