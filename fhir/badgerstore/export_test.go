@@ -1,6 +1,11 @@
 package badgerstore
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+)
 
 // OpenSmall opens a store that takes few resources for many, so that small
 // tests reach the plans made for large ones, and stores so many keys at a time.
@@ -18,4 +23,34 @@ func (s *Store) Tidy() error {
 		return err
 	}
 	return s.free(context.Background())
+}
+
+// LetGo does at once what happens when much was written, and gives the bytes of
+// the database's files that were in memory before and after.
+func (s *Store) LetGo() (before, after int, err error) {
+	if before, err = s.resident(); err == nil {
+		s.chores.Lock()
+		err = s.letGo()
+		s.chores.Unlock()
+	}
+	if err == nil {
+		after, err = s.resident()
+	}
+	return before, after, err
+}
+
+// resident sums up what smaps says of the database's files, in bytes.
+func (s *Store) resident() (sum int, err error) {
+	text, err := os.ReadFile("/proc/self/smaps")
+	ours := false
+	for line := range strings.Lines(string(text)) {
+		if first, _, _ := strings.Cut(line, " "); !strings.HasSuffix(first, ":") { // where a mapping begins
+			ours = strings.Contains(line, " "+s.dir+"/")
+		}
+		var kb int
+		if n, _ := fmt.Sscanf(line, "Rss: %d kB", &kb); n == 1 && ours {
+			sum += kb << 10
+		}
+	}
+	return sum, err
 }
