@@ -39,6 +39,7 @@ type world struct {
 	t     testing.TB
 	guard *consent.Guard
 	eng   *engine.Engine
+	db    store.Store
 	clock *clock
 	zone  *time.Location
 }
@@ -93,6 +94,7 @@ func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 	for _, change := range with {
 		change(&c)
 	}
+	w.db = st
 	w.eng, err = rules.Engine(c)
 	if err != nil {
 		t.Fatal(err)

@@ -229,20 +229,22 @@ func TestCostDoesNotGrow(t *testing.T) {
 	if os.Getenv("LONG") == "" {
 		t.Skip("takes long; set LONG=1")
 	}
+	scoped := func(one operation) bool {
+		return one.name == "read" || one.name == "vread" || strings.HasPrefix(one.name, "search-patient")
+	}
 	for name := range engines {
-		small := &suite{Engine: grown(t, name, few), patients: few}
-		large := &suite{Engine: grown(t, name, many), patients: many}
-		scoped := func(one operation) bool {
-			return one.name == "read" || one.name == "vread" || strings.HasPrefix(one.name, "search-patient")
-		}
-		for k, one := range small.operations() {
-			was, is := perOperation(t, one, large.operations()[k])
-			ratio := float64(is) / float64(was)
-			t.Logf("%s %-30s %10v at 1k %10v at 100k: %.2f", name, one.name, was, is, ratio)
-			if scoped(one) && ratio > 1.3 {
-				t.Errorf("%s: %s costs %.2f times as much in a store a hundred times as large", name, one.name, ratio)
+		t.Run(name, func(t *testing.T) {
+			small := &suite{Engine: grown(t, name, few), patients: few}
+			large := &suite{Engine: grown(t, name, many), patients: many}
+			for k, one := range small.operations() {
+				was, is := perOperation(t, one, large.operations()[k])
+				ratio := float64(is) / float64(was)
+				t.Logf("%-30s %10v at 1k %10v at 100k: %.2f", one.name, was, is, ratio)
+				if scoped(one) && ratio > 1.3 {
+					t.Errorf("%s costs %.2f times as much in a store a hundred times as large", one.name, ratio)
+				}
 			}
-		}
+		})
 	}
 }
 

@@ -47,7 +47,7 @@ func Patients(from, to int) []byte {
 			id, 308182+n%25, 1+n%12, 1+n/12%28)
 		line(`{"resourceType":"Immunization","id":"%[1]s-imm","status":"completed","vaccineCode":{"coding":[{"system":"http://hl7.org/fhir/sid/cvx","code":"%[2]d"}]},"patient":{"reference":"Patient/%[1]s"},"occurrenceDateTime":"%[3]d-%02[4]d-%02[5]d"}`,
 			id, 100+n%30, year+1, 1+n%12, 1+n%28)
-		line(`{"resourceType":"AllergyIntolerance","id":"%[1]s-all","code":{"coding":[{"system":"http://snomed.info/sct","code":"%[2]d"}]},"patient":{"reference":"Patient/%[1]s"},"criticality":"low"}`,
+		line(`{"resourceType":"AllergyIntolerance","id":"%[1]s-all","clinicalStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical","code":"active"}]},"code":{"coding":[{"system":"http://snomed.info/sct","code":"%[2]d"}]},"patient":{"reference":"Patient/%[1]s"},"criticality":"low"}`,
 			id, 91930004+n%10)
 	}
 	return out.Bytes()
