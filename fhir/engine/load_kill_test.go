@@ -57,7 +57,7 @@ func TestLoadSurvivesKilling(t *testing.T) {
 		loadUntilKilled(t, engines[name], os.Getenv(killPlace))
 		return
 	}
-	size, kills := int64(1<<20), 3
+	size, kills := int64(1<<20), 2
 	if os.Getenv("LONG") != "" {
 		size, kills = 24<<20, 25
 	}
