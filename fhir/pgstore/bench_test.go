@@ -32,7 +32,7 @@ func BenchmarkStores(b *testing.B) {
 		})
 		b.Run(fmt.Sprint("postgres/", patients), func(b *testing.B) {
 			storetest.Bench(b, patients, func(t testing.TB) store.Store {
-				return openAt(t, pgtest.Start(t, "shared_buffers=512MB", "max_wal_size=4GB").DSN())
+				return openAt(t, pgtest.Start(t, "shared_buffers=2GB", "max_wal_size=4GB").DSN())
 			})
 		})
 	}
