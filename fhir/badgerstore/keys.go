@@ -48,7 +48,7 @@ func historyKey(b []byte, k store.Key, version int64) []byte {
 }
 
 // ownerPrefix leads to the rows of a type that belong to an owner, by id.
-func ownerPrefix(b []byte, owner, typ string) []byte {
+func ownerPrefix[S string | []byte](b []byte, owner S, typ string) []byte {
 	b = append(b, tagOwner)
 	b = append(b, owner...)
 	b = append(b, 0)
@@ -65,7 +65,7 @@ func namePrefix(b []byte, typ, name string) []byte {
 	return append(b, 0)
 }
 
-func indexKey(b []byte, typ, name, value, id string) []byte {
+func indexKey[S string | []byte](b []byte, typ string, name, value S, id string) []byte {
 	b = append(b, tagIndex)
 	b = append(b, typ...)
 	b = append(b, 0)

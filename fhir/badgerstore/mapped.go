@@ -13,7 +13,7 @@ import (
 
 // letGoEvery is how much is written between two calls of letGo, as the overlay
 // counts it: some three times what reaches the disk at first.
-const letGoEvery = 32 << 20
+const letGoEvery = 8 << 20
 
 // letGo takes the database's files out of the memory of this process. Badger maps
 // all of them and never lets a page go that it wrote or read once, so that a

@@ -20,6 +20,7 @@ type round struct {
 	reader *reader
 	next   uint64 // number of the next log entry
 	joined int    // functions that are part of it
+	key    []byte // room to make keys in
 	done   chan struct{}
 	err    error // good when done is closed
 }

@@ -140,6 +140,12 @@ func packedLen(s []byte) int {
 // index brings the index from the terms of the old version to those of the new
 // one, touching only what differs.
 func (w writer) index(old, v *store.Version) {
+	if (old == nil || old.Deleted) && !v.Deleted {
+		for name, value := range v.Terms.All() {
+			enter(w, v, name, value)
+		}
+		return
+	}
 	var before, after []store.Term
 	if old != nil && !old.Deleted {
 		before = old.Terms.List()
@@ -178,11 +184,19 @@ func compareHeads(a, b []store.Term) int {
 }
 
 func (w writer) enter(v *store.Version, t store.Term) {
-	if t.Name == store.Owner {
-		w.put(append(ownerPrefix(nil, t.Value, v.Type), v.ID...), bytes.Clone(v.Terms), 0)
+	enter(w, v, t.Name, t.Value)
+}
+
+// enter takes names and values as they come: making strings of the bytes of packed
+// terms would be half of the work.
+func enter[S string | []byte](w writer, v *store.Version, name, value S) {
+	if string(name) == store.Owner {
+		w.round.key = append(ownerPrefix(w.round.key[:0], value, v.Type), v.ID...)
+		w.put(w.round.key, bytes.Clone(v.Terms), 0)
 		return
 	}
-	w.put(indexKey(nil, v.Type, t.Name, t.Value, v.ID), nil, 0)
+	w.round.key = indexKey(w.round.key[:0], v.Type, name, value, v.ID)
+	w.put(w.round.key, nil, 0)
 }
 
 func (w writer) unindex(k store.Key, t store.Term) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -60,6 +61,7 @@ type Loader struct {
 	read    atomic.Int64 // bytes of the sources
 	total   int64
 	commits atomic.Int64 // slices written by this loader
+	fresh   atomic.Bool  // the last batch that was compared was all new
 
 	conditional map[string]fhir.Key // what conditional references led to
 }
@@ -81,7 +83,7 @@ func (l *Loader) Report() LoadReport { return l.report }
 // A line is one resource on its way in.
 type line struct {
 	number int
-	raw    []byte // compact after a worker saw it
+	raw    []byte
 	doc    *Prepared
 	err    error
 	same   int64 // the version that it equals; 0: none
@@ -160,26 +162,21 @@ func onlyOwn(err, cause error) error {
 }
 
 // prepare compares the lines with what is stored and parses those that differ.
+// After a batch that was all new it looks at the first line only: most likely all
+// are new again, and what is not is seen when it is written.
 func (l *Loader) prepare(ctx context.Context, b *batch) {
 	b.seen = l.commits.Load()
-	for i := range b.lines {
-		one := &b.lines[i]
-		if one.err != nil {
-			continue
-		}
-		compact, err := fhir.Compact(one.raw)
-		if err != nil { // no JSON: the parser says what is wrong
-			l.parse(one)
-			continue
-		}
-		one.raw = compact
-	}
 	err := l.engine.View(ctx, func(tx *Tx) error {
 		for i := range b.lines {
-			if err := tx.compare(&b.lines[i]); err != nil {
+			one := &b.lines[i]
+			if err := tx.compare(one); err != nil {
 				return err
 			}
+			if i == 0 && one.same == 0 && l.fresh.Load() {
+				return nil
+			}
 		}
+		l.fresh.Store(!slices.ContainsFunc(b.lines, func(one line) bool { return one.same != 0 }))
 		return nil
 	})
 	if err != nil {
@@ -209,11 +206,15 @@ func (l *Loader) parse(one *line) {
 
 // compare notes whether a line equals the newest version.
 func (tx *Tx) compare(one *line) error {
+	one.same = 0
 	if one.err != nil {
 		return nil
 	}
-	one.same = 0
-	key := fhir.Header(one.raw)
+	compact, err := fhir.Compact(one.raw)
+	if err != nil { // no JSON: the parser says what is wrong
+		return nil
+	}
+	key := fhir.Header(compact)
 	if !key.Type.Valid() || !fhir.ValidID(key.ID) {
 		return nil
 	}
@@ -221,7 +222,7 @@ func (tx *Tx) compare(one *line) error {
 	if err != nil || v == nil || v.Deleted {
 		return err
 	}
-	if fhir.SameContent(resource(v), one.raw) {
+	if fhir.SameContent(resource(v), compact) {
 		one.same = v.Version
 	}
 	return nil
