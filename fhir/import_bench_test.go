@@ -60,7 +60,7 @@ func BenchmarkImport(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			whole.of(func() { err = db.Close() })
+			err = db.Close()
 			if report := loader.Report(); err != nil || report.Created != lines {
 				b.Fatalf("got %+v, %v, want %d created", report, err, lines)
 			}

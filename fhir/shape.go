@@ -30,6 +30,7 @@ type shape struct {
 	resource bool // has a resourceType
 	ref      bool // a Reference
 	elements map[string]*element
+	required [][]string // of each, one of the names must be there
 }
 
 // An element is one JSON name of a shape.
@@ -93,10 +94,15 @@ func makeShape(m protoreflect.MessageDescriptor) *shape {
 		if f.Message() == nil {
 			continue
 		}
+		need := proto.GetExtension(f.Options(), annotations.E_ValidationRequirement) == annotations.Requirement_REQUIRED_BY_FHIR
 		if !isChoice(f.Message()) {
 			out.elements[f.JSONName()] = makeElement(f)
+			if need {
+				out.required = append(out.required, []string{f.JSONName(), "_" + f.JSONName()})
+			}
 			continue
 		}
+		var names []string
 		options := f.Message().Fields()
 		for j := range options.Len() {
 			option := options.Get(j)
@@ -105,7 +111,12 @@ func makeShape(m protoreflect.MessageDescriptor) *shape {
 			if targets, _ := proto.GetExtension(f.Options(), annotations.E_ValidReferenceType).([]string); len(e.targets) == 0 {
 				e.targets = targets
 			}
-			out.elements[f.JSONName()+capital(option.JSONName())] = e
+			name := f.JSONName() + capital(option.JSONName())
+			out.elements[name] = e
+			names = append(names, name, "_"+name)
+		}
+		if need {
+			out.required = append(out.required, names)
 		}
 	}
 	return out

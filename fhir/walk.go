@@ -12,6 +12,7 @@ type walk struct {
 	part
 	edits   []edit
 	removed []string // expressions of what the edits take away because it is wrong
+	lacking bool     // an element that must be there is not
 }
 
 // reject notes a fault of structure and keeps the element from google/fhir.
@@ -35,6 +36,9 @@ func (w *walk) remove(at *Place) {
 // it is a Reference.
 func (w *walk) object(object map[string]any, s *shape, at *Place, targets []string) {
 	w.choices(object, s, at)
+	for _, names := range s.required {
+		w.lacking = w.lacking || !slices.ContainsFunc(names, func(name string) bool { return object[name] != nil })
+	}
 	for name, value := range object {
 		if name == "resourceType" && s.resource {
 			continue
