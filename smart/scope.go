@@ -147,7 +147,7 @@ func (s Scope) String() string {
 	for _, name := range slices.Sorted(maps.Keys(s.Params)) {
 		for _, value := range s.Params[name] {
 			b.WriteByte(sep)
-			b.WriteString(name + "=" + escapeValue(value))
+			b.WriteString(strings.ReplaceAll(escapeValue(name), "=", "%3D") + "=" + escapeValue(value))
 			sep = '&'
 		}
 	}
