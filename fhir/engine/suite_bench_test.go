@@ -101,6 +101,7 @@ func (s *suite) operations() []operation {
 		list = append(list, operation{name: "search-" + q.name, do: func(ctx context.Context, i int) error { return s.search(ctx, q, s.of(i)) }})
 	}
 	return append(list,
+		operation{name: "everything", do: s.everything},
 		operation{name: "transaction-20", do: s.transaction, each: 20},
 		operation{name: "import", do: s.importing, each: importPatients * sample.Resources},
 	)
@@ -185,6 +186,22 @@ func (s *suite) search(ctx context.Context, q usual, id string) error {
 		page, err := tx.Search(parsed, sight)
 		if err == nil && len(page.Entries) == 0 {
 			err = fmt.Errorf("%s finds nothing", q.name)
+		}
+		return err
+	})
+}
+
+// everything is the first page of a record, which is all of it.
+func (s *suite) everything(ctx context.Context, i int) error {
+	id := s.of(i)
+	q, err := engine.ParseEverything(url.Values{}, false, time.UTC)
+	if err != nil {
+		return err
+	}
+	return s.View(ctx, func(tx *engine.Tx) error {
+		page, err := tx.PatientEverything([]string{"Patient/" + id}, q, owned("Patient/"+id))
+		if err == nil && len(page.Entries) < sample.Resources {
+			err = fmt.Errorf("got %d entries", len(page.Entries))
 		}
 		return err
 	})
