@@ -125,20 +125,7 @@ func lastID(k []byte) []byte { return k[bytes.LastIndexByte(k, 0)+1:] }
 type span struct{ from, to []byte }
 
 // under is the span of all keys that begin with prefix.
-func under(prefix []byte) span { return span{prefix, beyond(prefix)} }
-
-// beyond gives the first string behind all those that begin with prefix, nil if
-// there is none.
-func beyond(prefix []byte) []byte {
-	for i := len(prefix) - 1; i >= 0; i-- {
-		if prefix[i] != 0xff {
-			to := bytes.Clone(prefix[:i+1])
-			to[i]++
-			return to
-		}
-	}
-	return nil
-}
+func under(prefix []byte) span { return span{prefix, store.Beyond(prefix)} }
 
 // common gives the prefix that all keys of the span share.
 func (s span) common() []byte {

@@ -38,16 +38,16 @@ type piece struct {
 func (q *query) plan() (driver, error) {
 	tune := q.store.tune
 	best, effort := driver{by: byType}, math.MaxInt
-	if ids, ok := valuesOf(q.expr, store.ID); ok {
+	if ids, ok := store.ValuesOf(q.expr, store.ID); ok {
 		best, effort = driver{by: byID, values: ids}, len(ids)
 	}
-	if owners, ok := valuesOf(q.expr, store.Owner); ok && len(owners)*tune.owner < effort {
+	if owners, ok := store.ValuesOf(q.expr, store.Owner); ok && len(owners)*tune.owner < effort {
 		best, effort = driver{by: byOwner, values: owners}, len(owners)*tune.owner
 	}
 	if effort <= tune.little {
 		return best, nil
 	}
-	parts := flatten(nil, q.expr)
+	parts := store.Parts(q.expr)
 	if d, ok := q.only(parts); ok && best.by == byType {
 		return d, nil
 	}
@@ -242,50 +242,6 @@ func (q *query) few(typ string, where store.Expr) ([]found, error) {
 	return append([]found{}, list...), nil
 }
 
-// valuesOf gives values under a name of which each match has one, if the
-// condition says so.
-func valuesOf(e store.Expr, name string) (values []string, ok bool) {
-	switch e := e.(type) {
-	case store.Equal:
-		return []string{e.Value}, e.Name == name
-	case store.In:
-		return e.Values, e.Name == name
-	case store.And:
-		for _, part := range e {
-			if v, has := valuesOf(part, name); has && (!ok || len(v) < len(values)) {
-				values, ok = v, true
-			}
-			if ok && len(values) <= 1 {
-				break
-			}
-		}
-		return values, ok
-	case store.Or:
-		for _, part := range e {
-			v, has := valuesOf(part, name)
-			if !has {
-				return nil, false
-			}
-			values = append(values, v...)
-		}
-		slices.Sort(values)
-		return slices.Compact(values), true
-	}
-	return nil, false
-}
-
-// flatten lists the parts of nested Ands.
-func flatten(list []store.Expr, e store.Expr) []store.Expr {
-	and, ok := e.(store.And)
-	if !ok {
-		return append(list, e)
-	}
-	for _, part := range and {
-		list = flatten(list, part)
-	}
-	return list
-}
-
 // pieces gives stretches of the index in which each match has an entry.
 func (q *query) pieces(e store.Expr) ([]piece, bool) {
 	switch e := e.(type) {
@@ -294,7 +250,7 @@ func (q *query) pieces(e store.Expr) ([]piece, bool) {
 	case store.In:
 		return q.anyOf(e)
 	case store.Prefix:
-		return q.stretch(e.Name, span{[]byte(e.Prefix), beyond([]byte(e.Prefix))}, nil)
+		return q.stretch(e.Name, span{[]byte(e.Prefix), store.Beyond([]byte(e.Prefix))}, nil)
 	case store.Range:
 		return q.stretch(e.Name, values(e.From, e.To), nil)
 	case store.Span:

@@ -127,7 +127,7 @@ func (r *reader) Count(sq store.Query) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	parts := flatten(nil, q.expr)
+	parts := store.Parts(q.expr)
 	if len(parts) == 0 || parts[0] == nil && len(parts) == 1 {
 		return q.countLive()
 	}

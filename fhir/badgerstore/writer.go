@@ -19,8 +19,6 @@ type writer struct {
 
 var _ store.Writer = writer{}
 
-var errNUL = errors.New("badgerstore: a type, id, kind, name or value holds a NUL byte")
-
 func (w writer) put(key, value []byte, meta byte) {
 	w.over.set(key, change{value: value, meta: meta})
 }
@@ -89,7 +87,7 @@ func (w writer) check(v *store.Version) error {
 		return errors.New("badgerstore: a resource needs a type and an id")
 	}
 	if strings.IndexByte(v.Type, 0) >= 0 || strings.IndexByte(v.ID, 0) >= 0 {
-		return errNUL
+		return store.ErrNUL
 	}
 	// An index key has a tag, three NULs, and the number that Badger adds.
 	room := maxKey - len(v.Type) - len(v.ID) - 16
@@ -99,43 +97,16 @@ func (w writer) check(v *store.Version) error {
 	if w.tooLarge(len(v.Terms) + len(v.Body)) {
 		return fmt.Errorf("badgerstore: a resource is too large: %w", store.ErrTooBig)
 	}
-	return checkTerms(v.Terms, room)
+	return v.Terms.Check(func(name, value []byte) error {
+		if len(name)+len(value) > room {
+			return fmt.Errorf("badgerstore: an index term is too long: %w", store.ErrTooBig)
+		}
+		return nil
+	})
 }
 
 // tooLarge tells whether a value is too large for a file of the value log.
 func (w writer) tooLarge(size int) bool { return size > w.store.tune.logFile-1<<20 }
-
-func checkTerms(terms store.Terms, room int) error {
-	var lastName, lastValue []byte
-	size := 0
-	for name, value := range terms.All() {
-		if bytes.IndexByte(name, 0) >= 0 || bytes.IndexByte(value, 0) >= 0 {
-			return errNUL
-		}
-		if len(name)+len(value) > room {
-			return fmt.Errorf("badgerstore: an index term is too long: %w", store.ErrTooBig)
-		}
-		c := bytes.Compare(lastName, name)
-		if size > 0 && (c > 0 || c == 0 && bytes.Compare(lastValue, value) >= 0) {
-			return errors.New("badgerstore: index terms are not in order")
-		}
-		lastName, lastValue = name, value
-		size += packedLen(name) + packedLen(value)
-	}
-	if size != len(terms) {
-		return errors.New("badgerstore: index terms are not well packed")
-	}
-	return nil
-}
-
-// packedLen is how many bytes a string takes in packed terms.
-func packedLen(s []byte) int {
-	n := len(s) + 1
-	for rest := len(s) >> 7; rest > 0; rest >>= 7 {
-		n++
-	}
-	return n
-}
 
 // index brings the index from the terms of the old version to those of the new
 // one, touching only what differs.
@@ -209,7 +180,7 @@ func (w writer) unindex(k store.Key, t store.Term) {
 
 func (w writer) PutRecord(r *store.Record) error {
 	if strings.IndexByte(r.Kind, 0) >= 0 {
-		return errNUL
+		return store.ErrNUL
 	}
 	if len(r.Kind)+len(r.Key) > maxKey-16 || w.tooLarge(len(r.Value)) {
 		return fmt.Errorf("badgerstore: a record is too large: %w", store.ErrTooBig)

@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 )
@@ -41,17 +40,4 @@ func (b *builder) write(parts ...string) {
 	for _, p := range parts {
 		b.WriteString(p)
 	}
-}
-
-// beyond gives the first string behind all those that begin with prefix, nil if
-// there is none.
-func beyond(prefix []byte) []byte {
-	for i := len(prefix) - 1; i >= 0; i-- {
-		if prefix[i] != 0xff {
-			to := bytes.Clone(prefix[:i+1])
-			to[i]++
-			return to
-		}
-	}
-	return nil
 }

@@ -38,7 +38,7 @@ func stretchOf(name, from, to string) stretch {
 
 func prefixOf(name, prefix string) stretch {
 	from := append(append([]byte(name), 0), prefix...)
-	return stretch{from, beyond(from)}
+	return stretch{from, store.Beyond(from)}
 }
 
 // any tells whether there is an element in a stretch.
@@ -76,7 +76,7 @@ func (b *builder) condition(e store.Expr, a string) (string, error) {
 		return b.any(a, stretchOf(e.Name, "", "")), nil
 	case store.Prefix:
 		if e.Name == store.ID {
-			return b.between(a+`.id`, e.Prefix, string(beyond([]byte(e.Prefix)))), nil
+			return b.between(a+`.id`, e.Prefix, string(store.Beyond([]byte(e.Prefix)))), nil
 		}
 		return b.any(a, prefixOf(e.Name, e.Prefix)), nil
 	case store.Range:
@@ -192,7 +192,7 @@ func (b *builder) back(e store.Back, a string) (string, error) {
 	x, t := b.alias(), b.alias()
 	key := `(` + b.bytes(b.types[a]+"/") + ` || ` + a + `.id)`
 	b.types[x] = e.Type
-	owners, limited := valuesOf(e.Where, store.Owner)
+	owners, limited := store.ValuesOf(e.Where, store.Owner)
 	from, link := ``, ``
 	switch {
 	case e.Name == store.ID:

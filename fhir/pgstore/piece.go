@@ -27,7 +27,7 @@ func (q *query) pieces(e store.Expr) ([]piece, bool) {
 		}
 		return []piece{{name: e.Name, in: append([]string{}, e.Values...)}}, true
 	case store.Prefix:
-		return ranged(e.Name, e.Prefix, string(beyond([]byte(e.Prefix))))
+		return ranged(e.Name, e.Prefix, string(store.Beyond([]byte(e.Prefix))))
 	case store.Range:
 		return ranged(e.Name, e.From, e.To)
 	case store.Span:

@@ -48,16 +48,16 @@ const (
 func (q *query) plan() (driver, error) {
 	tune := q.store.tune
 	best, effort := driver{by: byType}, math.MaxInt
-	if ids, ok := valuesOf(q.where, store.ID); ok {
+	if ids, ok := store.ValuesOf(q.where, store.ID); ok {
 		best, effort = driver{by: byID, values: ids}, len(ids)
 	}
-	if owners, ok := valuesOf(q.where, store.Owner); ok && len(owners)*tune.owner < effort {
+	if owners, ok := store.ValuesOf(q.where, store.Owner); ok && len(owners)*tune.owner < effort {
 		best, effort = driver{by: byOwner, values: owners}, len(owners)*tune.owner
 	}
 	if effort <= tune.little {
 		return best, nil
 	}
-	parts := flatten(nil, q.where)
+	parts := store.Parts(q.where)
 	if d, ok := q.only(parts); ok && best.by == byType {
 		return d, nil
 	}

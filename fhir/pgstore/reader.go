@@ -223,7 +223,7 @@ func (r *reader) Records(kind, prefix, after string, limit int) (list []*store.R
 		list, err = scanRecords(rows, kind)
 		return err
 	}}
-	if to := beyond([]byte(prefix)); to != nil {
+	if to := store.Beyond([]byte(prefix)); to != nil {
 		one.sql, one.args = selectRecordsTo, []any{[]byte(kind), from, to, limit}
 	}
 	err = r.ask(one)

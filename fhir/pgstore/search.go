@@ -117,7 +117,7 @@ func (q *query) page(b *builder, d driver) (string, error) {
 func (r *reader) Count(sq store.Query) (n int, err error) {
 	q := &query{reader: r, typ: sq.Type, where: sq.Where}
 	b := build("l", q.typ)
-	parts := flatten(nil, q.where)
+	parts := store.Parts(q.where)
 	if e, ok := single(parts); ok && e.Name != store.ID && e.Name != store.Owner {
 		p, _ := q.pieces(e)
 		b.write(`SELECT count(*) FROM `, p[0].sql(b, q.typ, "t"))

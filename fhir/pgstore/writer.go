@@ -47,8 +47,6 @@ type writer struct{ *reader }
 
 var _ store.Writer = writer{}
 
-var errNUL = errors.New("pgstore: a type, id, kind, name or value holds a NUL byte")
-
 func (w writer) PutResource(v *store.Version) error {
 	if err := check(v); err != nil {
 		return err
@@ -122,7 +120,7 @@ func (w writer) PutTerms(key store.Key, version int64, terms store.Terms) error 
 
 func (w writer) PutRecord(r *store.Record) error {
 	if strings.IndexByte(r.Kind, 0) >= 0 {
-		return errNUL
+		return store.ErrNUL
 	}
 	if len(r.Kind)+len(r.Key) > maxRecord || len(r.Value) > maxValue {
 		return fmt.Errorf("pgstore: a record is too large: %w", store.ErrTooBig)
@@ -179,7 +177,7 @@ func check(v *store.Version) error {
 		return errors.New("pgstore: a resource needs a type and an id")
 	}
 	if strings.IndexByte(v.Type, 0) >= 0 || strings.IndexByte(v.ID, 0) >= 0 {
-		return errNUL
+		return store.ErrNUL
 	}
 	key := len(v.Type) + len(v.ID)
 	if key > maxKey {
@@ -188,34 +186,11 @@ func check(v *store.Version) error {
 	if len(v.Terms)+len(v.Body) > maxValue {
 		return fmt.Errorf("pgstore: a resource is too large: %w", store.ErrTooBig)
 	}
-	var lastName, lastValue []byte
-	size := 0
-	for name, value := range v.Terms.All() {
-		if bytes.IndexByte(name, 0) >= 0 || bytes.IndexByte(value, 0) >= 0 {
-			return errNUL
-		}
+	return v.Terms.Check(func(name, value []byte) error {
 		owner := string(name) == store.Owner
 		if len(name) > maxKey || key+len(name)+len(value) > maxTerm || owner && len(value) > maxRecord-maxKey {
 			return fmt.Errorf("pgstore: an index term is too long: %w", store.ErrTooBig)
 		}
-		c := bytes.Compare(lastName, name)
-		if size > 0 && (c > 0 || c == 0 && bytes.Compare(lastValue, value) >= 0) {
-			return errors.New("pgstore: index terms are not in order")
-		}
-		lastName, lastValue = name, value
-		size += packedLen(name) + packedLen(value)
-	}
-	if size != len(v.Terms) {
-		return errors.New("pgstore: index terms are not well packed")
-	}
-	return nil
-}
-
-// packedLen is how many bytes a string takes in packed terms.
-func packedLen(s []byte) int {
-	n := len(s) + 1
-	for rest := len(s) >> 7; rest > 0; rest >>= 7 {
-		n++
-	}
-	return n
+		return nil
+	})
 }

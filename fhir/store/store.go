@@ -21,6 +21,7 @@ import (
 // Errors that every engine returns, possibly wrapped.
 var (
 	ErrNotFound    = errors.New("store: not found")
+	ErrNUL         = errors.New("store: a type, id, kind, name or value holds a NUL byte")
 	ErrTooBig      = errors.New("store: transaction too big")            // nothing was stored
 	ErrUnavailable = errors.New("store: unavailable")                    // may succeed later
 	ErrInUse       = errors.New("store: in use by another process")      // on opening
