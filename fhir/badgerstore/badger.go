@@ -169,7 +169,7 @@ func options(c Config, tune tuning) badger.Options {
 	o.MemTableSize = tune.memTable
 	o.NumMemtables = 2
 	o.BlockCacheSize = 16 << 20
-	o.BaseLevelSize = 64 << 20 // fewer levels, so less is written again and again
+	o.BaseLevelSize = 32 << 20 // fewer levels, so less is written again and again
 	o.NumCompactors = 2
 	o.Compression = badgeroptions.Snappy // costs nothing that can be measured
 	o.MetricsEnabled = false             // Badger's are global
