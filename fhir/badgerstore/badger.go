@@ -75,6 +75,10 @@ type tuning struct {
 	part      int // keys in one Badger transaction, if they fit
 	logFile   int // bytes in a file of the value log; a value must be smaller
 
+	// How much is written between two calls of letGo, as the overlay counts it: some
+	// three times what reaches the disk at first.
+	letGo int64
+
 	// Bytes in a table in memory. A Badger transaction may have a seventh of that:
 	// of 16 MB about 20,000 keys, or 700 resources with 30 terms. What is larger is
 	// stored in parts.
@@ -85,6 +89,7 @@ func defaultTuning() tuning {
 	return tuning{
 		owner: 10, little: 50, much: 500, countUpTo: 4096, owners: 1024, joinUpTo: 1000,
 		block: blockRows, keys: 1_000_000, part: math.MaxInt, logFile: 64 << 20, memTable: 16 << 20,
+		letGo: 8 << 20,
 	}
 }
 

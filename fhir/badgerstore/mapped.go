@@ -7,13 +7,10 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
-
-// letGoEvery is how much is written between two calls of letGo, as the overlay
-// counts it: some three times what reaches the disk at first.
-const letGoEvery = 8 << 20
 
 // letGo takes the database's files out of the memory of this process. Badger maps
 // all of them and never lets a page go that it wrote or read once, so that a
@@ -91,7 +88,7 @@ func findMapped(list io.Reader, dir string) (found []stretch, err error) {
 // wrote counts what is written and from time to time has the files let go. The
 // caller holds the turn.
 func (s *Store) wrote(size int64) {
-	if s.written += size; s.written < letGoEvery {
+	if s.written += size; s.written < s.tune.letGo {
 		return
 	}
 	s.written = 0
@@ -101,13 +98,28 @@ func (s *Store) wrote(size int64) {
 	}
 }
 
+// After much was written, tables are merged for a while: files are let go so often,
+// so many times more.
+const (
+	slimEvery = 200 * time.Millisecond
+	slimTimes = 15
+)
+
 // slim lets the files go whenever enough was written.
 func (s *Store) slim(ctx context.Context) {
-	for {
+	tick := time.NewTicker(slimEvery)
+	defer tick.Stop()
+	for left := 0; ; left-- {
+		if left <= 0 {
+			tick.Stop()
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.full:
+			left = slimTimes
+			tick.Reset(slimEvery)
+		case <-tick.C:
 		}
 		s.chores.Lock()
 		err := s.letGo()
