@@ -34,6 +34,7 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies"` // addresses or networks whose X-Forwarded-For is believed; default none
 
 	Storage      Storage      `yaml:"storage"`
+	Search       Search       `yaml:"search"`
 	Issuers      []Issuer     `yaml:"issuers"`
 	Admins       []Person     `yaml:"admins"`
 	SMTP         SMTP         `yaml:"smtp"`
@@ -71,6 +72,11 @@ type Storage struct {
 	// ReferentialIntegrity refuses writes whose references to this server lead to
 	// nothing the caller may read, and deletions of what is referred to; not on import.
 	ReferentialIntegrity bool `yaml:"referential_integrity"`
+}
+
+// Search says what records are indexed by beside FHIR's search parameters.
+type Search struct {
+	FullText bool `yaml:"full_text"` // words, for _text and _content; default false
 }
 
 // An Issuer is an OpenID Connect provider at which people sign in.

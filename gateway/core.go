@@ -48,8 +48,12 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 	if err != nil {
 		return nil, err
 	}
+	registry = registry.In(c.Zone())
+	if c.Search.FullText {
+		registry = registry.WithText()
+	}
 	k.rules = consent.NewRules(c.BaseURL, canonical, c.Zone())
-	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry.In(c.Zone()), Now: now, Integrity: c.Storage.ReferentialIntegrity})
+	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry, Now: now, Integrity: c.Storage.ReferentialIntegrity})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mypatients/fhir"
+	"mypatients/fhir/profile"
 	"mypatients/fhir/search"
 )
 
@@ -57,6 +58,7 @@ type RestMode struct {
 type ResourceMode struct {
 	Type              fhir.Type           `json:"type"`
 	Profile           string              `json:"profile,omitempty"`
+	SupportedProfile  []string            `json:"supportedProfile,omitempty"`
 	Documentation     string              `json:"documentation,omitempty"`
 	Interaction       []Interaction       `json:"interaction"`
 	Versioning        string              `json:"versioning"`
@@ -161,9 +163,13 @@ func (e *Engine) resourceMode(t fhir.Type, reverse []string) ResourceMode {
 		mode.ReferencePolicy = append(mode.ReferencePolicy, "enforced")
 	}
 	mode.Operation = []OperationOffering{{Name: "validate", Definition: "http://hl7.org/fhir/OperationDefinition/Resource-validate"}}
+	if supported, err := profile.Supported(t); err == nil { // what $validate checks against
+		mode.SupportedProfile = supported
+	}
 	for _, code := range interactions {
 		mode.Interaction = append(mode.Interaction, Interaction{Code: code})
 	}
+	mode.SearchParam = e.generalParams()
 	for _, p := range e.Registry().Params(t) {
 		mode.SearchParam = append(mode.SearchParam, SearchDefinition{Name: p.Name, Definition: p.URL, Type: string(p.Kind)})
 		if p.Kind == search.Reference {
@@ -176,7 +182,8 @@ func (e *Engine) resourceMode(t fhir.Type, reverse []string) ResourceMode {
 // commonParams lists the parameters of a search of the whole system: those that
 // every type has, and _type.
 func (e *Engine) commonParams() []SearchDefinition {
-	params := []SearchDefinition{{Name: "_type", Type: "special", Documentation: "The types to search; all that may be searched when it is not given"}}
+	params := append(e.generalParams(),
+		SearchDefinition{Name: "_type", Type: "special", Documentation: "The types to search; all that may be searched when it is not given"})
 	for _, p := range e.Registry().Params("Patient") {
 		common := !slices.ContainsFunc(fhir.Types(), func(t fhir.Type) bool {
 			of, ok := e.Registry().Param(t, p.Name)
@@ -185,6 +192,17 @@ func (e *Engine) commonParams() []SearchDefinition {
 		if common {
 			params = append(params, SearchDefinition{Name: p.Name, Definition: p.URL, Type: string(p.Kind)})
 		}
+	}
+	return params
+}
+
+// generalParams lists the parameters of all types that are about no element.
+func (e *Engine) generalParams() []SearchDefinition {
+	params := []SearchDefinition{{Name: "_list", Type: "special", Documentation: "What is in a List, by its id"}}
+	if e.Registry().SearchesText() {
+		params = append(params,
+			SearchDefinition{Name: "_text", Definition: "http://hl7.org/fhir/SearchParameter/DomainResource-text", Type: "string"},
+			SearchDefinition{Name: "_content", Definition: "http://hl7.org/fhir/SearchParameter/Resource-content", Type: "string"})
 	}
 	return params
 }

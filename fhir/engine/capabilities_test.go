@@ -30,6 +30,9 @@ func TestCapabilities(t *testing.T) {
 	}
 	for _, r := range s.Rest[0].Resource {
 		for _, p := range r.SearchParam {
+			if p.Name == "_list" {
+				continue
+			}
 			if _, found := w.Registry().Param(r.Type, p.Name); !found || p.Type == "" || p.Definition == "" {
 				t.Errorf("%s: parameter %+v", r.Type, p)
 			}
@@ -38,6 +41,9 @@ func TestCapabilities(t *testing.T) {
 	patient := s.Rest[0].Of("Patient")
 	if !slices.Contains(patient.SearchInclude, "Patient:general-practitioner") || !slices.Contains(patient.SearchRevInclude, "Observation:subject") || len(patient.Operation) != 2 {
 		t.Errorf("got %+v", patient)
+	}
+	if !slices.Contains(patient.SupportedProfile, "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient") || s.Rest[0].Of("Account").SupportedProfile != nil {
+		t.Errorf("profiles: got %v", patient.SupportedProfile)
 	}
 	if s.Rest[0].Of("Nothing") != nil {
 		t.Error("a type that is none")

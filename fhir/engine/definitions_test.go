@@ -215,7 +215,14 @@ func TestWordsNeedTheirIndex(t *testing.T) {
 	}
 	w.expect("Patient?_content=ada", "! http._content")
 	w.expect("Patient?_text=ada", "! http._text")
+	declared := func() bool { return strings.Contains(string(w.Capabilities()), `"_content"`) }
+	if declared() {
+		t.Error("declared before all is indexed")
+	}
 	w.reindex()
+	if w.pending(); !declared() {
+		t.Error("not declared")
+	}
 	w.expect("Patient?_content=ada", "1")
 	w.expect("Patient?_content=lovelace ada", "1")
 	w.store.Close()
@@ -335,6 +342,28 @@ func TestReindexWhileOthersWrite(t *testing.T) {
 }
 
 // What a search looks up in other resources is seen with the caller's eyes.
+// The value sets of R4 and US Core are there without being stored; one that is
+// stored goes before them.
+func TestPackagedValueSets(t *testing.T) {
+	w := newWorld(t)
+	const gender, vitals = "http://hl7.org/fhir/ValueSet/administrative-gender", "http://hl7.org/fhir/us/core/ValueSet/us-core-vital-signs"
+	const active = `{"resourceType":"Condition","id":"a","subject":{"reference":"Patient/1"},"clinicalStatus":{"coding":[{"system":"%s","code":"active"}]}}`
+	w.put(`{"resourceType":"Patient","id":"1","gender":"male"}`, `{"resourceType":"Patient","id":"2","gender":"other"}`, `{"resourceType":"Patient","id":"3"}`,
+		`{"resourceType":"Observation","id":"w","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"29463-7"}]}}`,
+		`{"resourceType":"Observation","id":"x","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"718-7"}]}}`,
+		fmt.Sprintf(active, "http://terminology.hl7.org/CodeSystem/condition-clinical"))
+	w.expect("Patient?gender:in="+gender, "1 2")
+	w.expect("Patient?gender:in="+gender+"|4.0.1", "1 2")
+	w.expect("Patient?gender:not-in="+gender, "3")
+	w.expect("Patient?gender:in="+gender+"|9", "! http.gender:in")
+	w.expect("Observation?code:in="+vitals, "w")
+	w.expect("Observation?code:not-in="+vitals, "x")
+	w.expect("Condition?clinical-status:in=http://hl7.org/fhir/ValueSet/condition-clinical", "a")
+	w.expect("Condition?code:below=http://snomed.info/sct|404684003", "! http.code:below")
+	w.put(`{"resourceType":"ValueSet","id":"g","url":"` + gender + `","status":"active","compose":{"include":[{"system":"http://hl7.org/fhir/administrative-gender","concept":[{"code":"male"}]}]}}`)
+	w.expect("Patient?gender:in="+gender, "1")
+}
+
 func TestLookUpsAreUnderSight(t *testing.T) {
 	w := newWorld(t)
 	w.put(`{"resourceType":"Patient","id":"1","gender":"male"}`, `{"resourceType":"Patient","id":"2","gender":"female"}`,

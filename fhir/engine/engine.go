@@ -54,10 +54,6 @@ type Config struct {
 	// shown. It must be a pure function. It may be nil.
 	Derive func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
 
-	// Packaged gives the ValueSets and CodeSystems that come with the program, as
-	// [search.Sources] tells. It may be nil.
-	Packaged func(t fhir.Type, canonical string) map[string]any
-
 	// Integrity refuses writes whose references to this server lead nowhere, and
 	// deletions of what is still referred to, as it is when the transaction ends.
 	// Loading does not heed it.
@@ -73,7 +69,6 @@ type Engine struct {
 	base       string
 	onWrite    func(tx *Tx, before, after *store.Version) error
 
-	packaged  func(t fhir.Type, canonical string) map[string]any
 	integrity bool
 	started   time.Time
 	derive    func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
@@ -93,7 +88,7 @@ func New(c Config) (*Engine, error) {
 		}
 	}
 	e := &Engine{store: c.Store, configured: c.Registry, now: c.Now, base: c.Base,
-		onWrite: c.OnWrite, derive: c.Derive, packaged: c.Packaged, integrity: c.Integrity, started: c.Now()}
+		onWrite: c.OnWrite, derive: c.Derive, integrity: c.Integrity, started: c.Now()}
 	e.current.Store(&current{registry: c.Registry})
 	return e, nil
 }

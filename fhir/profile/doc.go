@@ -1,7 +1,8 @@
 // Package profile checks resources against the rules that HL7 publishes as data:
 // what R4 asks of every resource beyond its structure ([Check], on every write),
 // and what the profiles of US Core ask of those who claim them ([Profile.Check],
-// by $validate only). It holds the definitions, cut down to what is checked, and
+// by $validate only). It holds the definitions, cut down to what is checked, with
+// their value sets, which searches may use too ([ValueSet]), and
 // owns the small part of FHIRPath that their invariants are written in. It knows
 // nothing of storage or of people, and looks at one resource at a time.
 //

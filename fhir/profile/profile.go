@@ -14,6 +14,9 @@ import (
 // baseURL is where the definitions of R4 itself are.
 const baseURL = "http://hl7.org/fhir/StructureDefinition/"
 
+// usCoreURL begins the canonical URLs of US Core.
+const usCoreURL = "http://hl7.org/fhir/us/core/"
+
 // A Profile is a packaged profile of a resource type, or the type itself, which
 // asks nothing beyond [Check].
 type Profile struct {
@@ -30,13 +33,15 @@ type Profile struct {
 type profiles struct {
 	model *model
 	byURL map[string][]*Profile // the newest first
+	packs []*pack               // R4 itself, then the newest first
 }
 
 // A pack is one package: what it refers to it means by its own version.
 type pack struct {
-	own  map[string]*Profile
-	core *pack // nil: this is it
-	sets map[string]*codes
+	version string
+	own     map[string]*Profile
+	core    *pack // nil: this is it
+	sets    map[string]*codes
 }
 
 func (p *pack) find(canonical string) *Profile {
@@ -110,7 +115,7 @@ func loadProfiles(m *model, packages ...[]byte) (*profiles, error) {
 		}
 		sets := &model{sets: map[string]*codes{}}
 		sets.addSets(d.Sets)
-		p := &pack{own: map[string]*Profile{}, core: core, sets: sets.sets}
+		p := &pack{version: d.Version, own: map[string]*Profile{}, core: core, sets: sets.sets}
 		for _, one := range d.Profiles {
 			made := &Profile{URL: one.URL, Version: one.Version, Type: fhir.Type(one.Type), root: &node{max: -1}, pack: p, model: m}
 			for _, e := range one.Elements {
@@ -121,6 +126,7 @@ func loadProfiles(m *model, packages ...[]byte) (*profiles, error) {
 			p.own[one.URL] = made
 			all.byURL[one.URL] = append(all.byURL[one.URL], made)
 		}
+		all.packs = append(all.packs, p)
 		if core == nil {
 			core = p
 		}
@@ -128,6 +134,7 @@ func loadProfiles(m *model, packages ...[]byte) (*profiles, error) {
 	for _, versions := range all.byURL {
 		slices.SortFunc(versions, func(a, b *Profile) int { return compareVersions(b.Version, a.Version) })
 	}
+	slices.SortFunc(all.packs[1:], func(a, b *pack) int { return compareVersions(b.version, a.version) })
 	return all, nil
 }
 
@@ -195,23 +202,21 @@ func Find(canonical string) (*Profile, error) {
 		Text: "This server has no such profile. It has those of R4 itself and of US Core 3.1.1, 6.1.0 and 7.0.0."}}}
 }
 
-// Canonicals lists the profiles of resources that are packaged, with versions,
-// sorted.
-func Canonicals() ([]string, error) {
+// Supported lists the profiles of US Core for a type by their URLs, sorted: those
+// that [Find] knows beside R4's own.
+func Supported(t fhir.Type) ([]string, error) {
 	all, err := theProfiles()
 	if err != nil {
 		return nil, err
 	}
-	var list []string
+	var urls []string
 	for url, versions := range all.byURL {
-		for _, p := range versions {
-			if p.Type.Valid() {
-				list = append(list, url+"|"+p.Version)
-			}
+		if strings.HasPrefix(url, usCoreURL) && versions[0].Type == t {
+			urls = append(urls, url)
 		}
 	}
-	slices.Sort(list)
-	return list, nil
+	slices.Sort(urls)
+	return urls, nil
 }
 
 // Check checks a resource against the profile alone: cardinality, slices, fixed

@@ -253,7 +253,8 @@ func TestInvariantsAreThese(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	const patient = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient"
+	const usCore = "http://hl7.org/fhir/us/core/StructureDefinition/"
+	const patient = usCore + "us-core-patient"
 	for canonical, version := range map[string]string{
 		patient: "7.0.0", patient + "|6.1.0": "6.1.0", patient + "|3.1.1": "3.1.1",
 		"http://hl7.org/fhir/StructureDefinition/Patient":          "4.0.1",
@@ -277,8 +278,34 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: got %v, want a refusal of profile", canonical, err)
 		}
 	}
-	if list, err := profile.Canonicals(); err != nil || len(list) < 130 || !slices.IsSorted(list) {
-		t.Errorf("got %d profiles, %v", len(list), err)
+	list, err := profile.Supported("Condition")
+	if want := []string{usCore + "us-core-condition", usCore + "us-core-condition-encounter-diagnosis", usCore + "us-core-condition-problems-health-concerns"}; err != nil || !slices.Equal(list, want) {
+		t.Errorf("of Condition: got %v, %v", list, err)
+	}
+	if list, err := profile.Supported("Account"); err != nil || len(list) != 0 {
+		t.Errorf("of Account: got %v, %v", list, err)
+	}
+}
+
+// A value set comes with all its codes, by its URL and its version.
+func TestValueSet(t *testing.T) {
+	const clinical = "http://hl7.org/fhir/ValueSet/condition-clinical"
+	for canonical, codes := range map[string]int{
+		clinical: 6, clinical + "|4.0.1": 6, clinical + "|3": 0, "http://example.org/x": 0, "": 0,
+		"http://hl7.org/fhir/us/core/ValueSet/us-core-vital-signs":          19,
+		"http://hl7.org/fhir/us/core/ValueSet/us-core-vital-signs|6.1.0":    19,
+		"http://hl7.org/fhir/us/core/ValueSet/us-core-vital-signs|7.0.0":    0,
+		"http://hl7.org/fhir/us/core/ValueSet/us-core-condition-code|7.0.0": 0, // of SNOMED CT: not all of it is here
+	} {
+		set, err := profile.ValueSet(canonical)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expansion, _ := set["expansion"].(map[string]any)
+		contains, _ := expansion["contains"].([]any)
+		if len(contains) != codes {
+			t.Errorf("%s: got %d codes, want %d", canonical, len(contains), codes)
+		}
 	}
 }
 

@@ -49,7 +49,7 @@ func (p *planning) definition(t fhir.Type, reference string) (map[string]any, er
 		if p.sources.Packaged == nil {
 			return nil, nil
 		}
-		return p.sources.Packaged(t, reference), nil
+		return p.sources.Packaged(t, reference)
 	}
 	var tree map[string]any
 	if err := json.Unmarshal(newest.Body, &tree); err != nil {

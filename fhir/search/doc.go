@@ -59,7 +59,7 @@
 // not there. A value set is its expansion when it has a whole one, else what its
 // compose says: codes, other value sets, whole systems, and the filters is-a,
 // descendent-of, is-not-a, generalizes, =, in and not-in on the codes of a complete
-// CodeSystem. A system that is not on the server stands for all codes that name it.
+// CodeSystem. What is not stored may come with the program ([Sources.Packaged]). A system that is not on the server stands for all codes that name it.
 // Otherwise the parameter is refused, and the text says what is missing. :above and
 // :below on references follow partOf (Location, Organization and others); on a
 // canonical URL its versions: 2 is above 2.1.

@@ -13,7 +13,9 @@ func (r *Registry) Holding(text bool, held func(fhir.Type, *Param) bool) *Regist
 	return &kept
 }
 
-func (r *Registry) searchesText() bool { return r.text && !r.heldText }
+// SearchesText reports whether _text and _content can be searched by: whether words
+// are indexed, and not held.
+func (r *Registry) SearchesText() bool { return r.text && !r.heldText }
 
 // NeedsUnits reports whether a parameter looks at quantities, alone or as a part of
 // a composite.

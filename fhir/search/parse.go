@@ -171,7 +171,7 @@ func (ps *parser) search(t fhir.Type, key, value string, joins int) (condition, 
 	case "_list":
 		return ps.list(t, value)
 	case textParam, contentParam:
-		if !ps.r.searchesText() {
+		if !ps.r.SearchesText() {
 			return nil, unknown("the words of resources are not indexed on this server")
 		}
 		e, err := ps.fullText(key, value)

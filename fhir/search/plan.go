@@ -16,7 +16,7 @@ type Sources struct {
 	// Packaged gives a ValueSet or CodeSystem that comes with the program, by its
 	// canonical URL, possibly with |version, as decoded JSON; nil when there is none.
 	// What is stored goes before it. It may be nil.
-	Packaged func(t fhir.Type, canonical string) map[string]any
+	Packaged func(t fhir.Type, canonical string) (map[string]any, error)
 }
 
 // A planning is one query on its way to the store.
