@@ -153,7 +153,7 @@ func (g *Guard) auditQuery(c Caller, values url.Values) (patient, cursor string,
 			}
 		case "_count":
 			if count, err = strconv.Atoi(value); err != nil || count < 1 {
-				return "", "", 0, fhir.ElementErrorf(fhir.Invalid, "_count", "_count must be a number above 0.")
+				return "", "", 0, fhir.ElementErrorf(fhir.Invalid, "http._count", "_count must be a number above 0.")
 			}
 			count = min(count, maxPage)
 		case "_cursor":
@@ -164,11 +164,11 @@ func (g *Guard) auditQuery(c Caller, values url.Values) (patient, cursor string,
 			cursor = open.Get("_cursor")
 		case "_format", "_pretty":
 		default:
-			return "", "", 0, fhir.ElementErrorf(fhir.Invalid, name, "AuditEvent has no search parameter %q here.", name)
+			return "", "", 0, fhir.ElementErrorf(fhir.Invalid, "http."+name, "AuditEvent has no search parameter %q here.", name)
 		}
 	}
 	if patient == "" {
-		return "", "", 0, fhir.ElementErrorf(fhir.Invalid, "patient", "Say whose log to read, with patient.")
+		return "", "", 0, fhir.ElementErrorf(fhir.Invalid, "http.patient", "Say whose log to read, with patient.")
 	}
 	return patient, cursor, count, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
 )
 
 // An operationDef describes one of the gateway's operations, enough for its
@@ -161,9 +162,25 @@ func (e extensionDef) definition(url string) node {
 	}
 }
 
+// A statement is a CapabilityStatement and the search parameters that it tells of.
+type statement struct {
+	of   *search.Registry
+	body []byte
+}
+
 // Capabilities gives the CapabilityStatement: what the engine does, and what the
-// gateway adds to it.
+// gateway adds to it. It is made anew when other search parameters are in force.
 func (g *Guard) Capabilities() []byte {
+	of := g.engine.Registry()
+	if last := g.statement.Load(); last != nil && last.of == of {
+		return last.body
+	}
+	body := g.capabilities()
+	g.statement.Store(&statement{of, body})
+	return body
+}
+
+func (g *Guard) capabilities() []byte {
 	return g.engine.Capabilities(func(s *engine.Statement) {
 		s.URL, s.Name, s.Title = g.base+"/fhir/metadata", "MyPatientsGateway", "MyPatients FHIR gateway"
 		s.Software = &engine.Software{Name: "MyPatients gateway"}

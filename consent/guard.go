@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"mypatients/fhir/engine"
@@ -48,6 +49,7 @@ type Guard struct {
 	decisions *cache[*decision]
 	panels    *cache[[]string]
 	accounts  *cache[*Account]
+	statement atomic.Pointer[statement]
 }
 
 // Sizes of the caches, in values; each is a kilobyte or so.

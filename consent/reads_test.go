@@ -1,6 +1,7 @@
 package consent_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/url"
 	"slices"
@@ -441,5 +442,42 @@ func TestHistoryAgreesWithVersionReads(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s:\ngot  %v\nwant %v", who, got, want)
 		}
+	}
+}
+
+// An approximate date is nearer the longer ago it is.
+func TestApproximateDates(t *testing.T) {
+	w := newWorld(t)
+	w.people()
+	for query, want := range map[string]string{
+		"birthdate=ap2012":       "[ava]", // 2010-09 to 2014-05
+		"birthdate=ap2016-06-01": "[]",
+	} {
+		ids, err := w.search(w.as("baker"), "Patient", query)
+		if err != nil || fmt.Sprint(ids) != want {
+			t.Errorf("%s: got %v, %v, want %s", query, ids, err, want)
+		}
+	}
+}
+
+// The CapabilityStatement follows the search parameters.
+func TestCapabilitiesFollow(t *testing.T) {
+	w := newWorld(t)
+	if _, _, err := w.eng.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if before := w.guard.Capabilities(); bytes.Contains(before, []byte("example.org/eyes")) || &before[0] != &w.guard.Capabilities()[0] {
+		t.Error("told of early, or made twice")
+	}
+	w.put(`{"resourceType":"SearchParameter","id":"eyes","url":"http://example.org/eyes","name":"Eyes","status":"active","description":"x",
+		"code":"eyes","base":["Patient"],"type":"token","expression":"Patient.extension('http://example.org/eyes').value"}`)
+	if _, err := w.eng.Reindex(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.eng.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(w.guard.Capabilities(), []byte("example.org/eyes")) {
+		t.Error("not told of")
 	}
 }

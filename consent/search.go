@@ -57,8 +57,13 @@ func (g *Guard) parseSearch(c Caller, t fhir.Type, values url.Values, lenient bo
 	if err != nil {
 		return nil, nil, err
 	}
-	q, err := g.engine.Registry().Parse(t, values, search.Options{Lenient: lenient, Base: g.base + "/fhir", DefaultCount: defaultPage, MaxCount: maxPage})
+	q, err := g.engine.Registry().Parse(t, values, g.searchOptions(lenient))
 	return q, values, err
+}
+
+// searchOptions are those of a search that a client asks for.
+func (g *Guard) searchOptions(lenient bool) search.Options {
+	return search.Options{Lenient: lenient, Base: g.base + "/fhir", Now: g.now(), DefaultCount: defaultPage, MaxCount: maxPage}
 }
 
 // selection gives the outcome entries of a search that is a Patient Selection.

@@ -55,7 +55,7 @@ func (g *Guard) systemQueries(c Caller, values url.Values, lenient bool) ([]*sea
 	if err != nil {
 		return nil, nil, err
 	}
-	queries, err := g.engine.Registry().ParseSystem(types, values, search.Options{Lenient: lenient, Base: g.base + "/fhir", DefaultCount: defaultPage, MaxCount: maxPage})
+	queries, err := g.engine.Registry().ParseSystem(types, values, g.searchOptions(lenient))
 	return queries, types, err
 }
 

@@ -152,7 +152,7 @@ func (q *request) capabilities() bool {
 		q.fail(fhir.Errorf(fhir.Unsupported, "The mode must be full or normative."))
 		return true
 	}
-	q.write(http.StatusOK, q.h.metadata())
+	q.write(http.StatusOK, q.h.Guard.Capabilities())
 	return true
 }
 

@@ -25,7 +25,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -62,8 +61,7 @@ const RequestIDHeader = "X-Request-Id"
 
 type handler struct {
 	Config
-	prefix   string // path of Base
-	metadata func() []byte
+	prefix string // path of Base
 }
 
 // Mount registers everything under the path of Base. It takes the whole subtree
@@ -81,7 +79,6 @@ func Mount(r gin.IRouter, c Config) error {
 		c.MaxBody = 50 << 20
 	}
 	h := &handler{Config: c, prefix: base.Path}
-	h.metadata = sync.OnceValue(c.Guard.Capabilities)
 	// Gin lets a static branch hide a parameter branch, so there are only
 	// parameters here, and one dispatcher behind them (route.go).
 	for _, shape := range []string{"", "/", "/:type", "/:type/", "/:type/:id", "/:type/:id/", "/:type/:id/:op", "/:type/:id/:op/*rest"} {
