@@ -120,8 +120,8 @@ func (q *request) alone() response {
 func (q *request) recorded() response {
 	w := q.Writer.(*recorder)
 	out := response{status: w.status, location: w.header.Get("Location"), etag: w.header.Get("ETag")}
-	if t, err := http.ParseTime(w.header.Get("Last-Modified")); err == nil {
-		out.modified = instant(t)
+	if !q.updated.IsZero() {
+		out.modified = instant(q.updated)
 	}
 	if w.body.Len() == 0 || q.Request.Method == http.MethodHead {
 		return out

@@ -67,7 +67,7 @@ func TestTransaction(t *testing.T) {
 		}
 	}
 	patient, found := strings.CutSuffix(strings.TrimPrefix(b.Entry[3].Response.Location, base+"/"), "/_history/1")
-	if !found || b.Entry[3].Response.Etag != `W/"1"` || b.Entry[3].Response.LastModified != "2031-05-07T12:00:00.000Z" || b.Entry[3].FullURL != base+"/"+patient {
+	if !found || b.Entry[3].Response.Etag != `W/"1"` || b.Entry[3].Response.LastModified != "2031-05-07T12:00:00.120Z" || b.Entry[3].FullURL != base+"/"+patient {
 		t.Errorf("got %+v", b.Entry[3])
 	}
 	stored := w.get("/fhir/Observation?code:text=weight", "system")
@@ -271,8 +271,8 @@ func TestBatch(t *testing.T) {
 			Entry []struct {
 				Resource json.RawMessage
 				Response struct {
-					Status, Etag string
-					Outcome      json.RawMessage
+					Status, Etag, LastModified string
+					Outcome                    json.RawMessage
 				}
 			}
 		}
@@ -283,6 +283,10 @@ func TestBatch(t *testing.T) {
 		for i, e := range b.Entry {
 			if got := string(e.Resource) + string(e.Response.Outcome); got != alone[i].body && i != 9 { // the log grows
 				t.Errorf("%s, %s: got %s, alone %s", token, list[i], got, alone[i].body)
+			}
+			var r struct{ Meta struct{ LastUpdated string } }
+			if err := json.Unmarshal(e.Resource, &r); err == nil && r.Meta.LastUpdated != e.Response.LastModified {
+				t.Errorf("%s, %s: modified %s, in the resource %s", token, list[i], e.Response.LastModified, r.Meta.LastUpdated)
 			}
 			if want := fmt.Sprintf("%d %s", alone[i].StatusCode, http.StatusText(alone[i].StatusCode)); e.Response.Status != want || e.Response.Etag != alone[i].Header.Get("ETag") {
 				t.Errorf("%s, %s: got %+v, want %s", token, list[i], e.Response, want)

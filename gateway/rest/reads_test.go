@@ -88,7 +88,7 @@ func TestHistories(t *testing.T) {
 	if got := b.rows(); !slices.Equal(got, want) || b.Type != "history" || b.Total == nil || *b.Total != 5 {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if e := b.Entry[0]; e.Resource.ID != "" || e.Request.URL != "Observation/b" || e.Response.Etag != `W/"2"` || e.Response.LastModified != "2031-05-07T12:00:00.000Z" {
+	if e := b.Entry[0]; e.Resource.ID != "" || e.Request.URL != "Observation/b" || e.Response.Etag != `W/"2"` || e.Response.LastModified != "2031-05-07T12:00:00.120Z" {
 		t.Errorf("got %+v", e)
 	}
 	if _, err := fhir.Parse([]byte(w.get("/fhir/_history", "system").body)); err != nil {

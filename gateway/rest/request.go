@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -35,6 +36,7 @@ type request struct {
 	lenient  bool   // Prefer: handling=lenient
 	answer   string // Prefer: return=…: "minimal", "representation", "OperationOutcome" or empty
 
+	updated   time.Time // of the version that is answered with; zero: none
 	tokenSent bool
 	caller    consent.Caller
 }

@@ -31,7 +31,7 @@ const (
 	base = site + "/fhir"
 )
 
-var noon = time.Date(2031, 5, 7, 12, 0, 0, 0, time.UTC)
+var noon = time.Date(2031, 5, 7, 12, 0, 0, 120_000_000, time.UTC)
 
 // A world is the binding on a real guard, engine and store.
 type world struct {

@@ -105,8 +105,8 @@ func createdOr200(created bool) int {
 
 // delete: https://hl7.org/fhir/R4/http.html#delete, by criteria #3.1.0.7.1
 //
-//	204, also when there was nothing · 200 with an outcome if preferred · 412
-//	several match
+//	204, also when it is deleted already or nothing matches · 200 with an outcome if
+//	preferred · 404 never there, or hidden · 412 several match
 func (q *request) delete() error {
 	w, err := q.writeTo(consent.Delete)
 	if err != nil {
@@ -180,6 +180,7 @@ func (q *request) resource(status int, r *fhir.Resource) {
 // stamp sets the headers of a version.
 func (q *request) stamp(r *fhir.Resource) {
 	q.Header("ETag", etag(r.Version))
+	q.updated = r.Updated
 	q.Header("Last-Modified", r.Updated.UTC().Format(http.TimeFormat))
 }
 

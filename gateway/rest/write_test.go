@@ -77,7 +77,7 @@ func TestUpdateAndDelete(t *testing.T) {
 	}
 	for i, want := range []string{"DELETE", "PUT", "POST"} {
 		e := b.Entry[i]
-		if e.Request.Method != want || e.FullURL != base+"/Observation/g" || e.Response.Etag == "" || e.Response.LastModified != "2031-05-07T12:00:00.000Z" {
+		if e.Request.Method != want || e.FullURL != base+"/Observation/g" || e.Response.Etag == "" || e.Response.LastModified != "2031-05-07T12:00:00.120Z" {
 			t.Errorf("entry %d: got %+v, want %s", i, e, want)
 		}
 	}
