@@ -18,8 +18,9 @@ type Prepared struct {
 }
 
 // Prepare parses, validates (R4's bindings and invariants too: see package
-// profile) and indexes a body: all that can be done outside a transaction. The error is a [*fhir.Error] of kind Invalid, Unprocessable or
-// TooBig with an issue for each fault.
+// profile) and indexes a body: all that can be done outside a transaction. The
+// error is a [*fhir.Error] of kind Invalid, Unprocessable or TooBig with an issue
+// for each fault.
 func (e *Engine) Prepare(body []byte) (*Prepared, error) {
 	doc, err := fhir.Parse(body, profile.Check)
 	if err != nil {
