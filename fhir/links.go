@@ -1,6 +1,8 @@
 package fhir
 
 import (
+	"bytes"
+	"encoding/json"
 	"iter"
 	"strings"
 
@@ -28,7 +30,16 @@ const (
 )
 
 // Value gives the string that is written.
-func (l Link) Value() string { return Text{raw: l.raw}.Value() }
+func (l Link) Value() string {
+	if bytes.IndexByte(l.raw, '\\') < 0 {
+		return string(l.raw[1 : len(l.raw)-1])
+	}
+	var s string
+	if json.Unmarshal(l.raw, &s) != nil {
+		return ""
+	}
+	return s
+}
 
 // Expression names the element in a resource of a type.
 func (l Link) Expression(t Type) string { return l.at.Expression(string(t)) }

@@ -2,10 +2,7 @@ package fhir
 
 import (
 	"bytes"
-	"encoding/json"
-	"iter"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -240,51 +237,4 @@ func WithID(compact []byte, id string) []byte {
 		out.insert(max(kind.end, 1), `"id":"`+id+`"`, nil, "")
 	}
 	return out.rest()
-}
-
-// A Text is a string value in a compact body: its bytes with the quotation marks
-// are body[Start:End]; Name is that of the member whose whole value it is, empty
-// in an array.
-type Text struct {
-	Name       string
-	Start, End int
-	raw        []byte
-}
-
-// Value gives the string that is written.
-func (t Text) Value() string {
-	if bytes.IndexByte(t.raw, '\\') < 0 {
-		return string(t.raw[1 : len(t.raw)-1])
-	}
-	var s string
-	if json.Unmarshal(t.raw, &s) != nil {
-		return ""
-	}
-	return s
-}
-
-// Strings gives the string values of a compact body in their order.
-func Strings(compact []byte) iter.Seq[Text] {
-	return func(yield func(Text) bool) {
-		name := ""
-		for at := 0; at < len(compact); {
-			if compact[at] != '"' {
-				if strings.IndexByte("[]{},", compact[at]) >= 0 {
-					name = ""
-				}
-				at++
-				continue
-			}
-			end := skipString(compact, at)
-			if end < len(compact) && compact[end] == ':' {
-				name = string(compact[at+1 : end-1])
-				at = end + 1
-				continue
-			}
-			if !yield(Text{Name: name, Start: at, End: end, raw: compact[at:end]}) {
-				return
-			}
-			name, at = "", end
-		}
-	}
 }

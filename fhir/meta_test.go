@@ -2,7 +2,6 @@ package fhir_test
 
 import (
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
@@ -66,21 +65,6 @@ func TestHeader(t *testing.T) {
 		if got := fhir.Header([]byte(body)); got != want {
 			t.Errorf("%s: got %v, want %v", body, got, want)
 		}
-	}
-}
-
-func TestStrings(t *testing.T) {
-	body := []byte(`{"a":"x","b":["y",{"c":1,"d":"z\"\u0041"}],"e":{"f":true},"g":["h"],"i":"j"}`)
-	var got []string
-	for text := range fhir.Strings(body) {
-		if string(body[text.Start:text.End]) == "" {
-			t.Error("no bytes")
-		}
-		got = append(got, text.Name+"="+text.Value())
-	}
-	want := []string{"a=x", "=y", `d=z"A`, "=h", "i=j"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

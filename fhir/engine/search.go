@@ -46,30 +46,39 @@ func (tx *Tx) Search(q *search.Query, sight Sight) (*fhir.Page, error) {
 		hits = hits[:q.Count]
 		page.Next = withCursor(q.Applied, hits[q.Count-1].Position)
 	}
-	switch {
-	case q.Count == 0 || q.Total == "accurate" || q.Total == "estimate" && more:
-		n, err := tx.reader.Count(plan)
-		if err != nil {
-			return nil, err
-		}
-		page.Total = &n
-	case q.Total != "none" && !more && q.Cursor == "":
-		n := len(hits)
-		page.Total = &n
-	}
 	matches := make([]*store.Version, len(hits))
 	for i, h := range hits {
 		matches[i] = h.Version
-		page.Entries = append(page.Entries, fhir.Entry{Resource: resource(h.Version), Mode: "match"})
 	}
-	included, err := tx.include(q, matches, sight)
-	if err != nil {
+	count := func() (int, error) { return tx.reader.Count(plan) }
+	if err := tx.fill(page, q, matches, more, count, sight); err != nil {
 		return nil, err
 	}
+	return page, nil
+}
+
+// fill puts matches and what their includes ask for onto a page, and the total
+// where there is one; more tells that matches are left for the next page.
+func (tx *Tx) fill(page *fhir.Page, q *search.Query, matches []*store.Version, more bool, count func() (int, error), sight Sight) error {
+	switch {
+	case q.Count == 0 || q.Total == "accurate" || q.Total == "estimate" && more:
+		n, err := count()
+		if err != nil {
+			return err
+		}
+		page.Total = &n
+	case q.Total != "none" && !more && q.Cursor == "":
+		n := len(matches)
+		page.Total = &n
+	}
+	for _, v := range matches {
+		page.Entries = append(page.Entries, fhir.Entry{Resource: resource(v), Mode: "match"})
+	}
+	included, err := tx.include(q, matches, sight)
 	for _, v := range included {
 		page.Entries = append(page.Entries, fhir.Entry{Resource: resource(v), Mode: "include"})
 	}
-	return page, nil
+	return err
 }
 
 func withCursor(applied url.Values, position string) string {

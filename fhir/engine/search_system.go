@@ -40,28 +40,12 @@ func (tx *Tx) SearchSystem(queries []*search.Query, sight Sight) (*fhir.Page, er
 			page.Next = withCursor(q.Applied, strconv.Itoa(rows[last].at)+"."+rows[last].Position)
 		}
 	}
-	switch {
-	case q.Count == 0 || q.Total == "accurate" || q.Total == "estimate" && more:
-		n, err := s.total()
-		if err != nil {
-			return nil, err
-		}
-		page.Total = &n
-	case q.Total != "none" && !more && q.Cursor == "":
-		n := len(rows)
-		page.Total = &n
-	}
 	matches := make([]*store.Version, len(rows))
 	for i, row := range rows {
 		matches[i] = row.Version
-		page.Entries = append(page.Entries, fhir.Entry{Resource: resource(row.Version), Mode: "match"})
 	}
-	included, err := tx.include(q, matches, s.sight)
-	if err != nil {
+	if err := tx.fill(page, q, matches, more, s.total, s.sight); err != nil {
 		return nil, err
-	}
-	for _, v := range included {
-		page.Entries = append(page.Entries, fhir.Entry{Resource: resource(v), Mode: "include"})
 	}
 	return page, nil
 }

@@ -33,11 +33,6 @@ func ReferenceTerm(param string, key fhir.Key) store.Equal {
 	return store.Equal{Name: param, Value: key.String()}
 }
 
-// OwnerTerm is the condition that a resource belongs to the record of a patient.
-func OwnerTerm(patient fhir.Key) store.Equal {
-	return store.Equal{Name: store.Owner, Value: patient.String()}
-}
-
 // DateOverlaps is the condition that a date parameter, or [Clinical], has a time
 // in common with from <= t < to; a zero time leaves that side open.
 func DateOverlaps(param string, from, to time.Time) store.Expr {

@@ -149,7 +149,6 @@ func TestConditionsWithoutAQuery(t *testing.T) {
 		{search.ReferenceTerm("patient", fhir.Key{Type: "Patient", ID: "1"}), true},
 		{search.ReferenceTerm("subject", fhir.Key{Type: "Patient", ID: "1"}), true},
 		{search.ReferenceTerm("patient", fhir.Key{Type: "Patient", ID: "2"}), false},
-		{search.OwnerTerm(fhir.Key{Type: "Patient", ID: "1"}), true},
 	} {
 		if got, err := store.Eval(nil, v, c.expr); got != c.want || err != nil {
 			t.Errorf("%v: got %v (%v), want %v", c.expr, got, err, c.want)

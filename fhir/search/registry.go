@@ -3,7 +3,6 @@ package search
 import (
 	_ "embed"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -156,16 +155,6 @@ func (r *Registry) Param(t fhir.Type, name string) (*Param, bool) {
 func (r *Registry) InCompartment(t fhir.Type) bool {
 	tp := r.types[t]
 	return t == "Patient" || t == "Binary" || tp != nil && len(tp.owners) > 0
-}
-
-// OwnerParams lists the parameters whose values, where they name patients, are
-// the owners of a resource of the type.
-func (r *Registry) OwnerParams(t fhir.Type) []*Param {
-	tp := r.types[t]
-	if tp == nil {
-		return nil
-	}
-	return slices.Clone(tp.owners)
 }
 
 // A definition is one line of params.tsv.
