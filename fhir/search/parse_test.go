@@ -168,7 +168,7 @@ func TestQueryFields(t *testing.T) {
 	if q.Count != 100 || q.Total != "accurate" || q.Summary != "data" || strings.Join(q.Elements, " ") != "name id" || q.Cursor != "xyz" {
 		t.Errorf("got %+v", q)
 	}
-	if got, want := q.Applied.Encode(), "_count=500&_elements=name%2Cid&_format=json&_sort=-name&_summary=data&_total=accurate&name=b&name=a"; got != want {
+	if got, want := q.Applied.Encode(), "_count=100&_elements=name%2Cid&_format=json&_sort=-name&_summary=data&_total=accurate&name=b&name=a"; got != want {
 		t.Errorf("applied\n got %s\nwant %s", got, want)
 	}
 	plan := q.Plan(everything)

@@ -65,10 +65,15 @@ func (ps *parser) count(key, value string) (bool, error) {
 	if err != nil || n < 0 {
 		return false, badValue("%q is not a count", value)
 	}
-	if ps.q.Summary != "count" {
-		ps.q.Count = min(n, ps.opt.MaxCount)
+	most := n > ps.opt.MaxCount // the self link tells what was done
+	if most {
+		n = ps.opt.MaxCount
+		ps.q.Applied.Set(key, strconv.Itoa(n))
 	}
-	return true, nil
+	if ps.q.Summary != "count" {
+		ps.q.Count = n
+	}
+	return !most, nil
 }
 
 func (ps *parser) total(key, value string) (bool, error) {

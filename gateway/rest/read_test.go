@@ -64,6 +64,7 @@ func TestAddresses(t *testing.T) {
 	w := newWorld(t)
 	for path, want := range map[string]int{
 		"/fhir/Nothing":                     http.StatusNotFound,
+		"/fhir/$nothing":                    http.StatusNotFound,
 		"/fhir/patient/1":                   http.StatusNotFound,
 		"/fhir/DomainResource/1":            http.StatusNotFound,
 		"/fhir//Patient":                    http.StatusBadRequest,

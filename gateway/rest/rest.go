@@ -16,7 +16,8 @@
 // what it would be alone. Conditional deletion deletes one resource; criteria
 // that match several are refused (412). What the caller may not see matches
 // nothing: a conditional creation then adds a second resource rather than tell of
-// a hidden one. Criteria are always read strictly, whatever Prefer says.
+// a hidden one. Criteria are always read strictly, whatever Prefer says. Deleting
+// what was never there is answered with 404, since that is what the hidden gets.
 package rest
 
 import (

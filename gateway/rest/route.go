@@ -114,6 +114,9 @@ func (q *request) place() (routes, error) {
 		}
 	}
 	q.typ = fhir.Type(s[0])
+	if s[0][0] == '$' || s[0][0] == '_' {
+		return nil, nothing
+	}
 	if !q.typ.Valid() {
 		return nil, refuse(http.StatusNotFound, "not-supported", "There is no such resource type.")
 	}
