@@ -221,4 +221,12 @@ func TestReindex(t *testing.T) {
 	if status != 0 || !strings.Contains(stdout, "looked at 2, changed 0") || strings.Contains(stderr, "re-index needed") {
 		t.Errorf("once more: got %d %s %s", status, stdout, stderr)
 	}
+	loud, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr = runCommand(t, secrets, "reindex", "-config", write(t, "words.yaml", strings.Replace(string(loud), "full_text: false", "full_text: true", 1)))
+	if status != 0 || !strings.Contains(stdout, "looked at 2, changed 2") || !strings.Contains(stderr, "_content") {
+		t.Errorf("with words: got %d %s %s", status, stdout, stderr)
+	}
 }

@@ -461,7 +461,7 @@ func seeded(t *testing.T) uint64 {
 // Random queries over random resources find what a plain look at the JSON finds, in
 // the same order, page by page, each page with the same total.
 func TestSearchAgreesWithANaiveOne(t *testing.T) {
-	size, rounds := 30, 400
+	size, rounds := 30, 1000
 	if long() {
 		size, rounds = 250, 20_000
 	}
