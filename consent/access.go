@@ -73,7 +73,9 @@ func (g *Guard) nextSteps(tx *engine.Tx, c Caller, patient string) ([]string, er
 	return []string{nextRequest, nextToken, nextTeam}, nil
 }
 
-// limits names what the decision leaves out, by asking it about a clinical type.
+// limits names what the decision leaves out, by asking it about clinical types. A
+// guardian is told of what their age band leaves them alone: what consents deny
+// them besides is a court order, which is hidden from them.
 func (d *decision) limits() []string {
 	var out []string
 	add := func(s string) {
@@ -84,7 +86,10 @@ func (d *decision) limits() []string {
 	clinical := []fhir.Type{"Condition", "Observation", "MedicationRequest", "Encounter", "DocumentReference", "Immunization", "AllergyIntolerance", "Procedure", "DiagnosticReport"}
 	open := 0
 	for _, t := range clinical {
-		e := d.expr(t)
+		e := d.granted(t)
+		if !d.asker.family {
+			e = d.expr(t)
+		}
 		if !isNone(e) {
 			open++
 		}
@@ -102,7 +107,7 @@ func (d *decision) limits() []string {
 		add(limitTypes)
 	}
 	for _, c := range d.consents {
-		if !d.self && !isNone(simplify(d.asker.read(c, "Observation").deny)) {
+		if !d.asker.family && !isNone(simplify(d.asker.read(c, "Observation").deny)) {
 			add(limitRestrict)
 		}
 	}

@@ -118,8 +118,8 @@ func (g *Guard) openState(tx *engine.Tx, c Caller, e *auditEntry, want smart.Per
 		if err != nil {
 			return err
 		}
-		if !d.permitted() {
-			return closed
+		if open, err := g.opensPatient(tx, d); err != nil || !open { // a deny closes it too
+			return orElse(err, closed)
 		}
 		e.concern(d)
 		return nil

@@ -75,6 +75,9 @@ func (g *Guard) updateConsent(tx *engine.Tx, c Caller, t *task) (handled bool, r
 	if err != nil || g.rules.kindOf(before) == "" {
 		return false, nil, err
 	}
+	if t.OnlyNew || t.clashes {
+		return true, nil, t.taken()
+	}
 	if found.Version != t.seen { // whoever comes second finds it answered
 		return false, nil, fhir.Errorf(fhir.Conflict, "The request was answered meanwhile.")
 	}

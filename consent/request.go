@@ -332,11 +332,17 @@ func isBarred(tx *engine.Tx, patient, person string) (bool, error) {
 	return len(found) > 0, err
 }
 
-// auditWrite records a write in the transaction that makes it.
-func (g *Guard) auditWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resource, d *decision) error {
+// auditWrite records a write in the transaction that makes it, also in the logs of
+// the patients whose the resource was before.
+func (g *Guard) auditWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resource, d *decision, before ...string) error {
 	e := g.entry(c, action, r.Type)
 	e.When = tx.Now()
 	e.returned(r)
+	for _, owner := range before {
+		if !slices.Contains(e.Patients, owner) {
+			e.Patients = append(e.Patients, owner)
+		}
+	}
 	p, err := g.cachedPerson(tx, c)
 	if err != nil {
 		return err

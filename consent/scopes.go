@@ -22,7 +22,7 @@ func (g *Guard) scopeExpr(grant smart.Grant, t fhir.Type, want smart.Permission)
 		}
 		where := store.And{}
 		if s.Level == "patient" && !isDirectory(t) {
-			where = append(where, ownedBy("Patient/"+grant.Launch.Patient))
+			where = append(where, whose(t, []string{"Patient/" + grant.Launch.Patient}))
 		}
 		if len(s.Params) > 0 {
 			q, err := g.engine.Registry().Parse(t, s.Params, search.Options{Base: g.base + "/fhir"})

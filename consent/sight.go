@@ -21,18 +21,24 @@ func (d *decision) expr(t fhir.Type) store.Expr {
 	if e, ok := d.exprs[t]; ok {
 		return e
 	}
-	var open, deny store.Or
-	for _, gr := range d.grants {
-		open = append(open, gr.opens(t))
-	}
+	var deny store.Or
 	if !d.self {
 		for _, c := range d.consents {
 			deny = append(deny, d.asker.read(c, t).deny)
 		}
 	}
-	e := simplify(store.And{open, store.Not{Expr: deny}})
+	e := simplify(store.And{d.granted(t), store.Not{Expr: deny}})
 	d.exprs[t] = e
 	return e
+}
+
+// granted gives what the bases open.
+func (d *decision) granted(t fhir.Type) store.Expr {
+	var open store.Or
+	for _, gr := range d.grants {
+		open = append(open, gr.opens(t))
+	}
+	return simplify(open)
 }
 
 // A sighting is what one call may see: a person, the decisions that matter to

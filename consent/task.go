@@ -141,7 +141,7 @@ func (g *Guard) settle(tx *engine.Tx, c Caller, t *task) error {
 	t.seen, t.labels, t.base = 0, nil, nil
 	switch t.does {
 	case Update:
-		return g.settleUpdate(tx, t)
+		return g.settleUpdate(tx, c, t)
 	case Patch:
 		return g.settlePatch(tx, c, t)
 	}
@@ -186,13 +186,11 @@ func idOfBody(body []byte) string {
 
 // settleUpdate notes the version that is replaced and its security labels, which
 // stay (https://hl7.org/fhir/R4/resource.html#Meta: labels are merged on update),
-// so that an app that leaves meta out does not open what was closed.
-func (g *Guard) settleUpdate(tx *engine.Tx, t *task) error {
-	v, err := tx.Reader().Resource(store.Key{Type: string(t.key.Type), ID: t.key.ID})
-	if err == store.ErrNotFound {
-		return nil
-	}
-	if err != nil {
+// so that an app that leaves meta out does not open what was closed. What is
+// hidden, or free, is refused before anything is made of it and the body.
+func (g *Guard) settleUpdate(tx *engine.Tx, c Caller, t *task) error {
+	v, err := g.replaceable(tx, c, t.key, smart.MayUpdate)
+	if v == nil || err != nil {
 		return err
 	}
 	t.seen = v.Version
@@ -247,9 +245,6 @@ func (t *task) compose() error {
 	default:
 		return nil
 	}
-	if len(t.labels) > 0 {
-		t.body = fhir.AddSecurity(t.body, t.labels)
-	}
 	if t.criteria == nil && t.at < 0 || len(t.body) > fhir.MaxBody {
 		return nil
 	}
@@ -262,6 +257,14 @@ func (t *task) compose() error {
 		t.body = fhir.WithID(compact, t.key.ID)
 	}
 	return nil
+}
+
+// label adds the labels that stay. It comes after references are resolved, which
+// may replace any address in a body, also that of a code system.
+func (t *task) label() {
+	if t.body != nil && len(t.labels) > 0 {
+		t.body = fhir.AddSecurity(t.body, t.labels)
+	}
 }
 
 // prepare parses and indexes the body.
@@ -402,7 +405,7 @@ func (g *Guard) performUpdate(tx *engine.Tx, c Caller, t *task) error {
 	if err := g.allowBefore(tx, c, t.key, smart.MayUpdate); err != nil {
 		return err
 	}
-	now, err := versionOf(tx, t.key)
+	now, owners, err := versionOf(tx, t.key)
 	switch {
 	case err != nil:
 		return err
@@ -432,7 +435,7 @@ func (g *Guard) performUpdate(tx *engine.Tx, c Caller, t *task) error {
 	if err != nil {
 		return err
 	}
-	return g.recordWrite(tx, c, string(t.Method), t.done.Resource)
+	return g.recordWrite(tx, c, string(t.Method), t.done.Resource, owners...)
 }
 
 // taken refuses an update that should create and meets a resource.

@@ -81,6 +81,9 @@ func (g *Guard) attempt(ctx context.Context, c Caller, w *work) (*task, error) {
 			return at, err
 		}
 	}
+	for _, at := range w.tasks {
+		at.label()
+	}
 	if at, err = g.prepareAll(c, w.tasks); err != nil {
 		return at, err
 	}

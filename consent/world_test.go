@@ -1,6 +1,7 @@
 package consent_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,7 +100,8 @@ func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.guard, err = consent.New(consent.Config{Rules: rules, Now: w.clock.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: mrnSystem, Policy: consent.DefaultPolicy()})
+	w.guard, err = consent.New(consent.Config{Rules: rules, Now: w.clock.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: mrnSystem, Policy: consent.DefaultPolicy(),
+		AppCode: func(context.Context, string, string) (bool, error) { return true, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,9 @@ import (
 // gatewayTypes are written by the gateway alone.
 var gatewayTypes = []fhir.Type{"AuditEvent", "Provenance", "Communication"}
 
+// identityTypes say who somebody is, and so what is open to them.
+var identityTypes = []fhir.Type{"Person"}
+
 // familyTypes are what patients and guardians write.
 var familyTypes = []fhir.Type{"CareTeam", "Consent"}
 
@@ -23,7 +26,7 @@ func mayWrite(role smart.Role, t fhir.Type) bool {
 	case smart.System:
 		return t != "AuditEvent"
 	case smart.Provider:
-		return !isDirectory(t) && !slices.Contains(gatewayTypes, t) && !slices.Contains(staffTypes, t)
+		return !isDirectory(t) && !slices.Contains(gatewayTypes, t) && !slices.Contains(staffTypes, t) && !slices.Contains(identityTypes, t)
 	case smart.Patient, smart.Proxy:
 		return slices.Contains(familyTypes, t)
 	case smart.Staff: // care teams on a caller's word only: AddToCareTeam
@@ -127,6 +130,9 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 			return refuse(string(t), "It belongs to the record of %s, which does not exist.", string(o))
 		}
 	}
+	if limits := limitsTo(c, t, want); limits != nil && !isDirectory(t) && slices.ContainsFunc(owners, func(o string) bool { return !slices.Contains(limits, o) }) {
+		return errClosed() // what belongs to the launch patient and to others is not for an app of one patient to write
+	}
 	s, err := g.look(tx, c, t, want, owners)
 	if err != nil {
 		return err
@@ -144,6 +150,9 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 	if s.person.is(smart.System) || s.person.is(smart.Staff) || s.person.is(smart.Admin) {
 		return nil
 	}
+	if t == "Group" && s.person.is(smart.Provider) && namesProviders(terms) {
+		return fhir.Errorf(fhir.Forbidden, "Who is in a group of providers decides what they see; it is for others to say.")
+	}
 	if len(owners) == 0 {
 		return fhir.Errorf(fhir.Forbidden, "The resource names no patient whose record it belongs to.")
 	}
@@ -158,13 +167,23 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 	return nil
 }
 
+// namesProviders tells whether there are providers among the members of a Group.
+func namesProviders(terms store.Terms) bool {
+	for m := range terms.Values("member") {
+		if key, err := fhir.ParseKey(string(m)); err == nil && key.Type != "Patient" {
+			return true
+		}
+	}
+	return false
+}
+
 func errClosed() error {
 	return fhir.Errorf(fhir.Forbidden, "This would write to a record, or a part of one, that is not open to the caller.")
 }
 
 // recordWrite leaves the traces of a write: an audit entry, and for a care team
 // a Provenance.
-func (g *Guard) recordWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resource) error {
+func (g *Guard) recordWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resource, before ...string) error {
 	if r.Type == "CareTeam" && !r.Deleted {
 		for o := range store.Terms(r.Terms).Values(store.Owner) {
 			if err := g.provenance(tx, c, r.Key, string(o), action+" care team", ""); err != nil {
@@ -173,32 +192,53 @@ func (g *Guard) recordWrite(tx *engine.Tx, c Caller, action string, r *fhir.Reso
 			break
 		}
 	}
-	return g.auditWrite(tx, c, action, r, nil)
+	return g.auditWrite(tx, c, action, r, nil, before...)
 }
 
-// versionOf gives the number of the newest version; 0 when there is none.
-func versionOf(tx *engine.Tx, key fhir.Key) (int64, error) {
+// versionOf gives the number of the newest version and to whom it belongs; 0 when
+// there is none.
+func versionOf(tx *engine.Tx, key fhir.Key) (number int64, owners []string, err error) {
 	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
 	if err == store.ErrNotFound {
-		return 0, nil
+		return 0, nil, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	return v.Version, nil
+	for o := range v.Terms.Values(store.Owner) {
+		owners = append(owners, string(o))
+	}
+	return v.Version, owners, nil
 }
 
-// allowBefore judges the resource that a write replaces: hidden is NotFound, and
-// so is, for people, an id that is free: or trying ids would tell which are not.
-func (g *Guard) allowBefore(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permission) error {
+// replaceable gives the newest version of what a write replaces: hidden is
+// NotFound, and so is, for people, an id that is free: or trying ids would tell
+// which are not. To a system, whose a free id is, it gives nil.
+func (g *Guard) replaceable(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permission) (*store.Version, error) {
 	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
 	if err == store.ErrNotFound && c.Identity.Role == smart.System {
-		return nil
+		return nil, nil
 	}
 	if err == store.ErrNotFound {
-		return fhir.ErrNotFound()
+		return nil, fhir.ErrNotFound()
 	}
+	if err != nil || key.Type == "Consent" && c.Identity.Role == smart.Admin { // see checkDirective and correct
+		return v, err
+	}
+	s, err := g.lookAt(tx, c, key, want)
 	if err != nil {
+		return nil, err
+	}
+	if open, err := store.Eval(tx.Reader(), v, s.sight(key.Type)); err != nil || !open {
+		return nil, orNotFound(err)
+	}
+	return v, nil
+}
+
+// allowBefore judges the resource that a write replaces.
+func (g *Guard) allowBefore(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permission) error {
+	v, err := g.replaceable(tx, c, key, want)
+	if v == nil || err != nil {
 		return err
 	}
 	if err := refuseNotice(v.Terms); err != nil {
@@ -206,17 +246,6 @@ func (g *Guard) allowBefore(tx *engine.Tx, c Caller, key fhir.Key, want smart.Pe
 	}
 	if key.Type == "Provenance" {
 		return fhir.Errorf(fhir.Forbidden, "A Provenance is never changed.")
-	}
-	s, err := g.lookAt(tx, c, key, want)
-	if err != nil {
-		return err
-	}
-	if key.Type == "Consent" && s.person.is(smart.Admin) {
-		return nil
-	}
-	open, err := store.Eval(tx.Reader(), v, s.sight(key.Type))
-	if err != nil || !open {
-		return orNotFound(err)
 	}
 	return g.allowImage(tx, c, want, key.Type, v.Terms)
 }

@@ -19,6 +19,9 @@ func AddSecurity(body []byte, labels []any) []byte {
 	if top[1].end > 0 && json.Unmarshal(compact[top[1].value:top[1].end], &meta) != nil {
 		return body
 	}
+	if meta == nil { // it was null
+		meta = map[string]json.RawMessage{}
+	}
 	var security []any
 	if raw, ok := meta["security"]; ok && json.Unmarshal(raw, &security) != nil {
 		return body
