@@ -42,6 +42,9 @@ type Done struct {
 // Two steps about one resource are refused, also if criteria lead there. Attempts
 // that are limited count though the transaction fails.
 func (g *Guard) Transaction(ctx context.Context, c Caller, steps []Step) ([]Done, error) {
+	if err := affordable(steps); err != nil {
+		return nil, err
+	}
 	tasks := make([]*task, len(steps))
 	fullURLs := map[string]int{}
 	for i, s := range steps {
@@ -67,6 +70,33 @@ func (g *Guard) Transaction(ctx context.Context, c Caller, steps []Step) ([]Done
 		done[i] = t.done
 	}
 	return done, nil
+}
+
+// maxLookUps bounds what a transaction looks up, and with it for how long it keeps
+// other writers waiting: reads, criteria and conditional references count one,
+// searches ten.
+const maxLookUps = 10_000
+
+// affordable refuses a transaction that looks up more.
+func affordable(steps []Step) error {
+	n := 0
+	for _, s := range steps {
+		switch {
+		case s.Read == nil && (s.Write.Criteria != "" || s.Write.Method != Create && s.Write.ID == ""), s.Read != nil && s.Read.Key.ID != "":
+			n++
+		case s.Read != nil:
+			n += 10
+		}
+	}
+	if n > maxLookUps {
+		return errCostly()
+	}
+	return nil
+}
+
+func errCostly() error {
+	return &fhir.Error{Kind: fhir.TooBig, Issues: []fhir.Issue{{Code: "too-costly",
+		Text: fmt.Sprintf("A transaction may look up %d things, where a search counts for ten; send a batch, or several transactions.", maxLookUps)}}}
 }
 
 // checkRead is check for a read.
@@ -265,7 +295,9 @@ func (g *Guard) findConditionals(c Caller, w *work) (*task, error) {
 				return t, found.named(err)
 			}
 			w.refs.by[ref.Text] = found
-			w.refs.list = append(w.refs.list, found)
+			if w.refs.list = append(w.refs.list, found); len(w.refs.list) > maxLookUps {
+				return t, errCostly()
+			}
 		}
 	}
 	return nil, nil
