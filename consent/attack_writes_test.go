@@ -276,3 +276,38 @@ func TestATransactionLooksUpSoMuch(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFamiliesDoNotSlowDecisionsDown: what every decision about a patient reads
+// stays small, however it is written.
+func TestFamiliesDoNotSlowDecisionsDown(t *testing.T) {
+	w := newWorld(t)
+	grace := w.as("grace")
+	long := strings.Repeat(`,{"url":"http://example.org/x","valueString":"x"}`, 3000)
+	directive := `{"resourceType":"Consent","status":"active","extension":[{"url":"http://example.org/x","valueString":"x"}` + long + `],` + privacy + `,"patient":{"reference":"Patient/mateo"},"performer":[{"reference":"RelatedPerson/grace-mateo"}],"provision":{"type":"deny"}}`
+	_, _, err := w.guard.Create(t.Context(), grace, "Consent", []byte(directive))
+	wantKind(t, err, fhir.TooBig)
+	_, err = w.transaction(grace, create("Consent", directive))
+	wantKind(t, err, fhir.TooBig)
+	team := func(extra string) []byte {
+		return []byte(`{"resourceType":"CareTeam","status":"active","subject":{"reference":"Patient/mateo"},"participant":[{"member":{"reference":"Practitioner/okafor"}}` + extra + `]}`)
+	}
+	_, _, err = w.guard.Create(t.Context(), grace, "CareTeam", team(strings.Repeat(`,{"member":{"reference":"Practitioner/okafor"}}`, 3000)))
+	wantKind(t, err, fhir.TooBig)
+	var last *fhir.Resource
+	n := 0
+	for ; n < 60; n++ {
+		r, _, err := w.guard.Create(t.Context(), grace, "CareTeam", team(""))
+		if err != nil {
+			wantKind(t, err, fhir.Unprocessable)
+			break
+		}
+		last = r
+	}
+	if n != 49 { // and the one that was there
+		t.Errorf("%d care teams fit", n)
+	}
+	_, err = w.guard.Write(t.Context(), grace, consent.Write{Method: consent.Patch, Type: "CareTeam", ID: last.ID, Body: []byte(`[{"op":"add","path":"/name","value":"x"}]`)})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -156,6 +156,24 @@ func (g *Guard) mayEditCareTeam(tx *engine.Tx, c Caller, patient string) error {
 	return err
 }
 
+// maxTeams is how many care teams of a patient may be active at a time, as far as
+// families write them: each decision about the patient reads all.
+const maxTeams = 50
+
+// checkTeams refuses a family one active team too many.
+func (g *Guard) checkTeams(tx *engine.Tx, c Caller, team node) error {
+	patient, err := fhir.ParseKey(relativeTo(g.base, team.ref("subject")))
+	if err != nil || c.Identity.Role == smart.System {
+		return nil
+	}
+	active, err := findAll(tx, "CareTeam", store.And{
+		ownedBy(patient.String()), search.TokenTerm("status", "", "active"), store.Not{Expr: store.Equal{Name: store.ID, Value: team.str("id")}}})
+	if err == nil && len(active) >= maxTeams {
+		return refuse("CareTeam", "There are %d active care teams of this patient already.", len(active))
+	}
+	return err
+}
+
 // noteOf writes down the caller's word; staff must give it.
 func noteOf(c Caller, word *CallersWord) (string, error) {
 	if c.Identity.Role != smart.Staff && c.Identity.Role != smart.Admin {

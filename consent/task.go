@@ -3,6 +3,7 @@ package consent
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -267,10 +268,17 @@ func (t *task) label() {
 	}
 }
 
+// maxPolicy is how many bytes people may put into what every decision about a
+// patient reads.
+const maxPolicy = 100 << 10
+
 // prepare parses and indexes the body.
 func (g *Guard) prepare(c Caller, t *task) error {
 	if t.does == found || t.does == Delete || t.read != nil {
 		return nil
+	}
+	if slices.Contains(familyTypes, t.Type) && c.Identity.Role != smart.System && len(t.body) > maxPolicy {
+		return &fhir.Error{Kind: fhir.TooBig, Issues: []fhir.Issue{{Code: "too-long", Text: fmt.Sprintf("A %s may have %d bytes.", t.Type, maxPolicy)}}}
 	}
 	p, err := g.engine.Prepare(t.body)
 	if err != nil {
@@ -357,7 +365,12 @@ func sameKey(a, b *fhir.Resource) bool {
 // performFound gives what a conditional creation matches; finding it is a search.
 func (g *Guard) performFound(tx *engine.Tx, c Caller, t *task) error {
 	if t.done.Resource = t.found; t.found == nil {
-		return t.matches(0)
+		if err := t.matches(0); err != nil {
+			return err
+		}
+		e := g.entry(c, "search", t.Type)
+		e.When = tx.Now()
+		return file(tx, e)
 	}
 	return g.auditWrite(tx, c, "search", t.found, nil)
 }
@@ -379,10 +392,8 @@ func (g *Guard) performCreate(tx *engine.Tx, c Caller, t *task) (err error) {
 	if err := g.allowImage(tx, c, wants[t.Method], t.Type, t.prepared.Terms()); err != nil {
 		return err
 	}
-	if t.Type == "Consent" {
-		if err := g.checkDirective(c, tx, node(t.prepared.Tree)); err != nil {
-			return err
-		}
+	if err := g.checkPolicy(tx, c, t); err != nil {
+		return err
 	}
 	err = g.watched(tx, c, t, t.prepared.Terms(), func() (err error) {
 		t.done.Resource, err = tx.Create(t.prepared, t.key.ID)
@@ -393,6 +404,17 @@ func (g *Guard) performCreate(tx *engine.Tx, c Caller, t *task) (err error) {
 	}
 	t.done.Created = true
 	return g.recordWrite(tx, c, string(Create), t.done.Resource)
+}
+
+// checkPolicy holds what decisions rest on to what a caller may write of it.
+func (g *Guard) checkPolicy(tx *engine.Tx, c Caller, t *task) error {
+	switch t.Type {
+	case "Consent":
+		return g.checkDirective(c, tx, node(t.prepared.Tree))
+	case "CareTeam":
+		return g.checkTeams(tx, c, node(t.prepared.Tree))
+	}
+	return nil
 }
 
 func (g *Guard) performUpdate(tx *engine.Tx, c Caller, t *task) error {
@@ -424,9 +446,9 @@ func (g *Guard) performUpdate(tx *engine.Tx, c Caller, t *task) error {
 		if err := g.checkOldDirective(c, tx, t.key); err != nil {
 			return err
 		}
-		if err := g.checkDirective(c, tx, node(t.prepared.Tree)); err != nil {
-			return err
-		}
+	}
+	if err := g.checkPolicy(tx, c, t); err != nil {
+		return err
 	}
 	err = g.watched(tx, c, t, t.prepared.Terms(), func() (err error) {
 		t.done.Resource, t.done.Created, err = tx.Update(t.prepared, t.IfMatch)
