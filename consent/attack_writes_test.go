@@ -12,6 +12,7 @@ import (
 
 	"mypatients/consent"
 	"mypatients/fhir"
+	"mypatients/smart"
 )
 
 // outcome is what a caller is told of an error, to the byte.
@@ -308,6 +309,55 @@ func TestFamiliesDoNotSlowDecisionsDown(t *testing.T) {
 	}
 	_, err = w.guard.Write(t.Context(), grace, consent.Write{Method: consent.Patch, Type: "CareTeam", ID: last.ID, Body: []byte(`[{"op":"add","path":"/name","value":"x"}]`)})
 	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStaffOpenNoRecordToThemselves: somebody may be staff, a parent and a
+// provider by one login.
+func TestStaffOpenNoRecordToThemselves(t *testing.T) {
+	w := newWorld(t)
+	w.put(`{"resourceType":"Practitioner","id":"sam","name":[{"family":"Sam"}]}`)
+	w.put(`{"resourceType":"PractitionerRole","id":"sam-role","practitioner":{"reference":"Practitioner/sam"}}`)
+	w.put(`{"resourceType":"PractitionerRole","id":"baker-role","practitioner":{"reference":"Practitioner/baker"}}`)
+	w.link("sam", smart.Staff, "Practitioner/sam")
+	w.link("sam", smart.Provider, "Practitioner/sam")
+	w.link("sam", smart.Proxy, "RelatedPerson/nobody-lily")
+	as := func(role smart.Role) consent.Caller {
+		c := w.as("sam")
+		c.Identity.Role = role
+		return c
+	}
+	const add = `[{"op":"add","path":"/generalPractitioner/-","value":{"reference":%q}}]`
+	const move = `[{"op":"replace","path":"/patient/reference","value":"Patient/mateo"}]`
+	for _, tt := range []struct {
+		ref, ops string
+		ok       bool
+	}{
+		{"RelatedPerson/nobody-lily", move, false}, {"RelatedPerson/mark-noah", move, true},
+		{"Patient/mateo", fmt.Sprintf(add, "Practitioner/sam"), false}, {"Patient/mateo", fmt.Sprintf(add, "PractitionerRole/sam-role"), false},
+		{"Patient/mateo", fmt.Sprintf(add, base+"/fhir/Practitioner/sam"), false}, {"Patient/mateo", fmt.Sprintf(add, "Practitioner/baker"), true},
+	} {
+		for _, role := range []smart.Role{smart.Staff, smart.Admin} {
+			_, err := w.transaction(as(role), patch(tt.ref, tt.ops))
+			if tt.ok && err != nil {
+				t.Errorf("%s of %s: %v", tt.ops, tt.ref, err)
+			} else if !tt.ok {
+				wantKind(t, err, fhir.Forbidden)
+			}
+		}
+	}
+	_, err := w.transaction(as(smart.Admin), patch("PractitionerRole/sam-role", `[{"op":"add","path":"/organization","value":{"reference":"Organization/x"}}]`))
+	wantKind(t, err, fhir.Forbidden)
+	_, err = w.transaction(as(smart.Admin), patch("PractitionerRole/baker-role", `[{"op":"replace","path":"/practitioner/reference","value":"Practitioner/sam"}]`))
+	wantKind(t, err, fhir.Forbidden)
+	word := &consent.CallersWord{Caller: "mother", Check: "call-back", Asked: "add"}
+	wantKind(t, w.guard.AddToCareTeam(t.Context(), as(smart.Staff), "mateo", fhir.Key{Type: "Practitioner", ID: "sam"}, word), fhir.Forbidden)
+	if err := w.guard.AddToCareTeam(t.Context(), as(smart.Staff), "mateo", fhir.Key{Type: "Practitioner", ID: "okafor"}, word); err != nil {
+		t.Error(err)
+	}
+	w.put(`{"resourceType":"Patient","id":"own","birthDate":"2020-01-01","generalPractitioner":[{"reference":"Practitioner/sam"}]}`)
+	if _, err := w.transaction(as(smart.Staff), patch("Patient/own", `[{"op":"add","path":"/gender","value":"male"}]`)); err != nil {
 		t.Error(err)
 	}
 }

@@ -23,6 +23,9 @@ func (g *Guard) AddToCareTeam(ctx context.Context, c Caller, patientID string, p
 		if !exists(tx, provider.String()) || provider.Type != "Practitioner" {
 			return nil, refuse("practitioner", "There is no such provider.")
 		}
+		if err := g.notOneself(tx, c, provider.String()); err != nil {
+			return nil, err
+		}
 		for _, t := range teams {
 			for _, m := range t.list("participant") {
 				if relativeTo(g.base, m.ref("member")) == provider.String() && readPeriod(m.obj("period"), g.zone).holds(tx.Now()) {

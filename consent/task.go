@@ -414,7 +414,7 @@ func (g *Guard) checkPolicy(tx *engine.Tx, c Caller, t *task) error {
 	case "CareTeam":
 		return g.checkTeams(tx, c, node(t.prepared.Tree))
 	}
-	return nil
+	return g.notForOneself(tx, c, t.key, t.prepared.Terms())
 }
 
 func (g *Guard) performUpdate(tx *engine.Tx, c Caller, t *task) error {
