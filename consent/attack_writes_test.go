@@ -263,8 +263,9 @@ func TestATransactionLooksUpSoMuch(t *testing.T) {
 	w := newWorld(t)
 	search := consent.Step{Read: &consent.Read{Key: fhir.Key{Type: "Observation"}, Values: url.Values{"code": {"x"}}}}
 	criteria := consent.Step{Write: consent.Write{Method: consent.Delete, Type: "Observation", Criteria: "code=x"}}
+	chained := consent.Step{Read: &consent.Read{Key: fhir.Key{Type: "Observation"}, Values: url.Values{"subject:Patient.name": {"x"}}}}
 	for name, steps := range map[string][]consent.Step{
-		"searches": slices.Repeat([]consent.Step{search}, 1001), "criteria": slices.Repeat([]consent.Step{criteria}, 10_001),
+		"chains": slices.Repeat([]consent.Step{chained}, 21), "searches": slices.Repeat([]consent.Step{search}, 1001), "criteria": slices.Repeat([]consent.Step{criteria}, 10_001),
 		"reads": slices.Repeat([]consent.Step{get("Patient/mateo")}, 10_001),
 	} {
 		began := time.Now()
@@ -273,6 +274,9 @@ func TestATransactionLooksUpSoMuch(t *testing.T) {
 			t.Errorf("%s: got %v after %v", name, err, time.Since(began))
 		}
 	}
+	chained.Read.Values["subject:Patient.general-practitioner:Practitioner.name"] = []string{"a", "b", "c", "d", "e"}
+	_, err := w.transaction(w.as("adams"), chained)
+	wantKind(t, err, fhir.Invalid)
 	if _, err := w.transaction(w.as("adams"), slices.Repeat([]consent.Step{search}, 100)...); err != nil {
 		t.Error(err)
 	}

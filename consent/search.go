@@ -28,7 +28,7 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 	if t == "AuditEvent" {
 		return g.searchAuditEvents(ctx, c, values)
 	}
-	q, values, err := g.parseSearch(c, t, values, lenient)
+	q, values, err := g.parseSearch(c, t, values, lenient, 0)
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
@@ -52,12 +52,14 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 }
 
 // parseSearch reads a query; in the values it gives the page link is opened.
-func (g *Guard) parseSearch(c Caller, t fhir.Type, values url.Values, lenient bool) (*search.Query, url.Values, error) {
+func (g *Guard) parseSearch(c Caller, t fhir.Type, values url.Values, lenient bool, joins int) (*search.Query, url.Values, error) {
 	values, err := g.openLink(c, string(t), values)
 	if err != nil {
 		return nil, nil, err
 	}
-	q, err := g.engine.Registry().Parse(t, values, g.searchOptions(lenient))
+	o := g.searchOptions(lenient)
+	o.MaxJoins = joins
+	q, err := g.engine.Registry().Parse(t, values, o)
 	return q, values, err
 }
 

@@ -42,9 +42,6 @@ type Done struct {
 // Two steps about one resource are refused, also if criteria lead there. Attempts
 // that are limited count though the transaction fails.
 func (g *Guard) Transaction(ctx context.Context, c Caller, steps []Step) ([]Done, error) {
-	if err := affordable(steps); err != nil {
-		return nil, err
-	}
 	tasks := make([]*task, len(steps))
 	fullURLs := map[string]int{}
 	for i, s := range steps {
@@ -74,18 +71,20 @@ func (g *Guard) Transaction(ctx context.Context, c Caller, steps []Step) ([]Done
 
 // maxLookUps bounds what a transaction looks up, and with it for how long it keeps
 // other writers waiting: reads, criteria and conditional references count one,
-// searches ten.
+// searches ten, and what has a chain or _has five hundred.
 const maxLookUps = 10_000
 
-// affordable refuses a transaction that looks up more.
-func affordable(steps []Step) error {
+// affordable refuses a transaction that looks up more; its tasks were checked.
+func affordable(tasks []*task) error {
 	n := 0
-	for _, s := range steps {
+	for _, t := range tasks {
 		switch {
-		case s.Read == nil && (s.Write.Criteria != "" || s.Write.Method != Create && s.Write.ID == ""), s.Read != nil && s.Read.Key.ID != "":
+		case t.search != nil:
+			n += costOf(t.search, 10)
+		case t.criteria != nil:
+			n += costOf(t.criteria, 1)
+		case t.read != nil:
 			n++
-		case s.Read != nil:
-			n += 10
 		}
 	}
 	if n > maxLookUps {
@@ -94,9 +93,16 @@ func affordable(steps []Step) error {
 	return nil
 }
 
+func costOf(q *search.Query, plain int) int {
+	if q.Joins() {
+		return 500
+	}
+	return plain
+}
+
 func errCostly() error {
 	return &fhir.Error{Kind: fhir.TooBig, Issues: []fhir.Issue{{Code: "too-costly",
-		Text: fmt.Sprintf("A transaction may look up %d things, where a search counts for ten; send a batch, or several transactions.", maxLookUps)}}}
+		Text: fmt.Sprintf("A transaction may look up %d things, where a search counts for ten and one with a chain for 500; send a batch, or several transactions.", maxLookUps)}}}
 }
 
 // checkRead is check for a read.
@@ -113,7 +119,7 @@ func (g *Guard) checkRead(c Caller, t *task) error {
 		return err
 	}
 	var err error
-	t.search, r.Values, err = g.parseSearch(c, t.Type, r.Values, r.Lenient)
+	t.search, r.Values, err = g.parseSearch(c, t.Type, r.Values, r.Lenient, engine.MaxWriteJoins)
 	return err
 }
 
@@ -172,6 +178,7 @@ func weigh(tx *engine.Tx, r *fhir.Resource) error {
 type conditionals struct {
 	list []*conditional
 	by   map[string]*conditional
+	cost int // of looking them up
 }
 
 // A conditional is a reference by criteria, and what it leads to as far as is
@@ -295,7 +302,8 @@ func (g *Guard) findConditionals(c Caller, w *work) (*task, error) {
 				return t, found.named(err)
 			}
 			w.refs.by[ref.Text] = found
-			if w.refs.list = append(w.refs.list, found); len(w.refs.list) > maxLookUps {
+			w.refs.list = append(w.refs.list, found)
+			if w.refs.cost += costOf(found.criteria, 1); w.refs.cost > maxLookUps {
 				return t, errCostly()
 			}
 		}

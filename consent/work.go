@@ -35,6 +35,9 @@ func (g *Guard) carryOut(ctx context.Context, c Caller, w *work) error {
 			return g.failed(ctx, c, t, err)
 		}
 	}
+	if err := affordable(w.tasks); err != nil {
+		return g.failed(ctx, c, w.tasks[0], err)
+	}
 	for range maxAttempts {
 		t, err := g.attempt(ctx, c, w)
 		if !errors.Is(err, errPassed) {

@@ -13,6 +13,10 @@ import (
 var shaping = []string{"_sort", "_count", "_include", "_revinclude", "_total", "_summary", "_elements", "_contained",
 	"_containedType", "_score", "_cursor", "_format", "_pretty"}
 
+// MaxWriteJoins is how many joins a search may make that runs where it keeps other
+// writers waiting.
+const MaxWriteJoins = 10
+
 // ParseCriteria reads criteria, the search by which a conditional interaction or
 // reference says which resource it means
 // (https://hl7.org/fhir/R4/http.html#ccreate): a query string without the question
@@ -32,7 +36,7 @@ func (e *Engine) ParseCriteria(t fhir.Type, query string) (*search.Query, error)
 	if len(values) == 0 {
 		return nil, fhir.Errorf(fhir.Invalid, "Criteria need at least one search parameter.")
 	}
-	return e.Registry().Parse(t, values, search.Options{Base: e.base, Now: e.now()})
+	return e.Registry().Parse(t, values, search.Options{Base: e.base, Now: e.now(), MaxJoins: MaxWriteJoins})
 }
 
 // Match gives the one resource that criteria mean among those that the sight

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +19,7 @@ const (
 	maxAlternatives = 2000 // values, over all parameters
 	maxJoins        = 5    // steps of one chain, counting _has
 	maxTargets      = 10   // types that a chain without a type may lead to
-	maxJoined       = 100  // joins, over all parameters and the types they may lead to
+	maxJoined       = 100  // joins, over all parameters and the types they may lead to, unless the options say
 )
 
 // A problem is why a parameter is refused.
@@ -161,8 +162,8 @@ func (ps *parser) search(t fhir.Type, key, value string, joins int) (condition, 
 	if joins > 0 {
 		ps.joined++
 	}
-	if ps.joined > maxJoined {
-		return nil, badValue("more than %d joins are too costly: name the types, as in subject:Patient", maxJoined)
+	if limit := cmp.Or(ps.opt.MaxJoins, maxJoined); ps.joined > limit {
+		return nil, badValue("more than %d joins are too costly: name the types, as in subject:Patient", limit)
 	}
 	if rest, ok := strings.CutPrefix(key, "_has:"); ok {
 		return ps.has(t, rest, value, joins)

@@ -14,6 +14,7 @@ type Options struct {
 	Base         string    // the FHIR base URL without trailing slash; absolute references to it count as local
 	MaxCount     int       // the most rows of a page; 0: 1000
 	DefaultCount int       // the rows of a page when _count is not given; 0: 50
+	MaxJoins     int       // the most joins of chains and _has, over all parameters and the types they may lead to; 0: 100
 	Now          time.Time // for the prefix ap on dates; zero: ap means "overlaps"
 }
 
