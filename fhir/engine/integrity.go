@@ -2,7 +2,9 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
 	"mypatients/fhir"
 	"mypatients/fhir/search"
@@ -91,6 +93,7 @@ func (tx *Tx) dangling(key fhir.Key, mentions []fhir.Mention) ([]fhir.Issue, err
 				Text: "There is no such resource here to refer to."})
 		}
 	}
+	slices.SortFunc(issues, func(a, b fhir.Issue) int { return strings.Compare(a.Expression, b.Expression) })
 	return issues, nil
 }
 
