@@ -170,6 +170,14 @@ func TestALabelHoldsAfterDeletion(t *testing.T) {
 		}
 	}
 	// written anew under the same id, without the label
+	if _, _, err := w.guard.Update(t.Context(), w.as("baker"), fhir.Key{Type: "Observation", ID: "late"}, []byte(plain), nil); err != nil {
+		t.Fatal(err)
+	}
+	w.mayNot("helen", "Observation/late")
+	w.may("ava", "Observation/late")
+	if err := w.guard.Delete(t.Context(), w.as("baker"), fhir.Key{Type: "Observation", ID: "late"}, nil); err != nil {
+		t.Fatal(err)
+	}
 	sameAnswer(t, "patching what is deleted", func() error {
 		_, err := w.guard.Write(t.Context(), w.as("helen"), consent.Write{Method: consent.Patch, Type: "Observation", ID: "late", Body: []byte(`[]`)})
 		return err

@@ -195,8 +195,10 @@ func (g *Guard) settleUpdate(tx *engine.Tx, c Caller, t *task) error {
 		return err
 	}
 	t.seen = v.Version
-	if v.Deleted {
-		return nil
+	if v.Deleted { // what was closed comes back closed
+		if v, err = tx.Reader().ResourceVersion(v.Key, v.Version-1); err != nil {
+			return err
+		}
 	}
 	return t.keepLabels(v.Body)
 }
