@@ -89,8 +89,9 @@ type Issuer struct {
 	Scopes       []string `yaml:"scopes"` // default openid, profile, email
 	Roles        Roles    `yaml:"roles"`
 
-	// What people of this issuer need to have proven, and how lately, before they
-	// approve a request for access in the family pages.
+	// What people of this issuer need to have proven, and how lately, before they let
+	// somebody into a record, in the pages and through apps: approve a request, invite,
+	// add to a care team.
 	StepUpACR     []string `yaml:"step_up_acr"`     // any of these values of the "acr" claim; empty: nothing
 	StepUpMinutes int      `yaml:"step_up_minutes"` // default 5
 }

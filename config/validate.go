@@ -156,7 +156,7 @@ func (is *Issuer) checkRules(k *check, at string) {
 		k.must(role == "staff" || role == "admin", at+"roles.values", "must lead to staff or admin, not %q", role)
 	}
 	for i, acr := range is.StepUpACR {
-		k.must(acr != "" && !strings.ContainsAny(acr, " \t\r\n"), fmt.Sprintf("%sstep_up_acr[%d]", at, i), "must be a value of the acr claim, without spaces")
+		k.must(acr != "" && !strings.ContainsAny(acr, " \t\r\n\"\\"), fmt.Sprintf("%sstep_up_acr[%d]", at, i), "must be a value of the acr claim, without spaces and quotes")
 	}
 	k.must(is.StepUpMinutes >= 1 && is.StepUpMinutes <= 720, at+"step_up_minutes", "must be between 1 and 720")
 }

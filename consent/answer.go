@@ -237,6 +237,9 @@ func (g *Guard) move(tx *engine.Tx, c Caller, a answer, n node, narrowing Narrow
 		if err != nil {
 			return nil, err
 		}
+		if err := g.requireProof(tx, c); err != nil {
+			return nil, err
+		}
 		n["performer"] = []any{reference(performer)}
 		n["dateTime"] = instant(tx.Now(), g.zone)
 		given := a.provision

@@ -33,6 +33,9 @@ func (g *Guard) AddToCareTeam(ctx context.Context, c Caller, patientID string, p
 				}
 			}
 		}
+		if err := g.requireProof(tx, c); err != nil {
+			return nil, err
+		}
 		if team == nil {
 			team = node{
 				"resourceType": "CareTeam", "status": "active", "name": gatewayTeamName,

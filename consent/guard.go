@@ -15,13 +15,14 @@ import (
 	"mypatients/smart"
 )
 
-// Config is what a Guard needs; everything but Launch is required.
+// Config is what a Guard needs.
 type Config struct {
 	Rules     *Rules // whose engine was made
 	Now       func() time.Time
 	Key       []byte // 32 bytes: hashes tokens, seals handles and page links
 	MRNSystem string // the identifier system of medical record numbers
 	Policy    Policy
+	StepUp    map[string]StepUp // by issuer; whose is not here is asked for nothing. May be nil
 
 	// Launch makes a launch handle for a redeemed invitation; nil: none is given.
 	Launch func(ctx context.Context, l smart.Launch) (handle string, err error)
@@ -41,6 +42,7 @@ type Guard struct {
 	seal      cipher.AEAD
 	mrnSystem string
 	policy    Policy
+	stepUps   map[string]StepUp
 	launch    func(ctx context.Context, l smart.Launch) (string, error)
 	appCode   func(ctx context.Context, clientID, code string) (bool, error)
 
@@ -80,7 +82,7 @@ func New(c Config) (*Guard, error) {
 	}
 	return &Guard{
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
-		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, launch: c.Launch, appCode: c.AppCode,
+		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
 		auditor: startAuditor(c.Rules.engine), persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
 		accounts: newCache[*Account](maxAccounts),

@@ -99,6 +99,9 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 		}
 		performer = c.Identity.FHIRUser // on the family's word; such an access stays below restricted
 	}
+	if err := g.requireProof(tx, c); err != nil {
+		return nil, err
+	}
 	_, tree, err := live(tx, patient.String())
 	if err != nil {
 		return nil, err

@@ -299,7 +299,7 @@ func (g *Guard) prepare(c Caller, t *task) error {
 		return fhir.ElementErrorf(fhir.Invalid, string(t.Type)+".id", "The id of the body must be the id of the address.")
 	}
 	t.prepared, t.body = p, nil
-	if t.Type != "Consent" && t.at >= 0 {
+	if t.Type != "Consent" && t.Type != "CareTeam" && t.at >= 0 {
 		p.Trim()
 	}
 	if t.Type != "Consent" || t.does != Create || c.Identity.Role != smart.Provider {
@@ -397,6 +397,9 @@ func (g *Guard) performCreate(tx *engine.Tx, c Caller, t *task) (err error) {
 	if err := g.checkPolicy(tx, c, t); err != nil {
 		return err
 	}
+	if err := g.proveWrite(tx, c, t, node(t.prepared.Tree)); err != nil {
+		return err
+	}
 	err = g.watched(tx, c, t, t.prepared.Terms(), func() (err error) {
 		t.done.Resource, err = tx.Create(t.prepared, t.key.ID)
 		return err
@@ -452,6 +455,9 @@ func (g *Guard) performUpdate(tx *engine.Tx, c Caller, t *task) error {
 	if err := g.checkPolicy(tx, c, t); err != nil {
 		return err
 	}
+	if err := g.proveWrite(tx, c, t, node(t.prepared.Tree)); err != nil {
+		return err
+	}
 	err = g.watched(tx, c, t, t.prepared.Terms(), func() (err error) {
 		t.done.Resource, t.done.Created, err = tx.Update(t.prepared, t.IfMatch)
 		return err
@@ -481,6 +487,9 @@ func (g *Guard) performDelete(tx *engine.Tx, c Caller, t *task) error {
 		if err := g.checkOldDirective(c, tx, t.key); err != nil {
 			return err
 		}
+	}
+	if err := g.proveWrite(tx, c, t, nil); err != nil {
+		return err
 	}
 	err := g.watched(tx, c, t, nil, func() (err error) {
 		t.done.Resource, err = tx.Delete(t.key, t.IfMatch)

@@ -40,6 +40,7 @@ type world struct {
 	t     testing.TB
 	guard *consent.Guard
 	eng   *engine.Engine
+	rules *consent.Rules
 	db    store.Store
 	clock *clock
 	zone  *time.Location
@@ -95,7 +96,7 @@ func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 	for _, change := range with {
 		change(&c)
 	}
-	w.db = st
+	w.db, w.rules = st, rules
 	w.eng, err = rules.Engine(c)
 	if err != nil {
 		t.Fatal(err)

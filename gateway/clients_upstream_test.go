@@ -288,14 +288,14 @@ func (h *hospital) approving() {
 	approve := func() webPage {
 		return grace.submit(grace.open(h.URL+path), "version", url.Values{"action": {"approve"}, "date": nil, "part": nil})
 	}
-	approve().has(h.t, 403, "Sign in once more to approve")
+	approve().has(h.t, 403, "Sign in once more to go on")
 	again := h.URL + "/signin/step-up?" + url.Values{"next": {path}}.Encode()
 	weak := grace.submit(grace.open(again), "login", url.Values{"login": {"grace"}, "acr": {"pwd"}})
-	weak.has(h.t, 200, "not in the way that approving needs")
-	approve().has(h.t, 403, "Nothing has been approved yet")
-	grace.submit(grace.open(again), "login", url.Values{"login": {"grace"}}).has(h.t, 200, "You can approve now")
+	weak.has(h.t, 200, "not in the way that this needs")
+	approve().has(h.t, 403, "Nothing has changed yet")
+	grace.submit(grace.open(again), "login", url.Values{"login": {"grace"}}).has(h.t, 200, "You can go on now")
 	h.clock.put(6 * time.Minute)
-	approve().has(h.t, 403, "Sign in once more to approve")
+	approve().has(h.t, 403, "Sign in once more to go on")
 	h.clock.put(0)
 	approve().has(h.t, 200, "can now see the record")
 }

@@ -76,6 +76,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		Types:             func(typ string) bool { return fhir.Type(typ).Valid() },
 		Granular:          granular(k.engine.Registry),
 		Tenant:            c.Tenant,
+		ACRValues:         acrValues(c.Issuers),
 		AllowLoopbackJWKS: c.Demo,
 		Logger:            log,
 	})
@@ -89,6 +90,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 			return handle, err
 		},
 		AppCode: k.appCode,
+		StepUp:  stepUps(c.Issuers),
 	})
 	return k, err
 }

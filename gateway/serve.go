@@ -76,8 +76,8 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	}
 	err = web.Mount(r, web.Config{
 		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
-		Roles: roleMaps(c.Issuers), StepUp: stepUps(c.Issuers),
-		Now: now, Base: c.BaseURL, Zone: c.Zone(), Brand: brandOf(c.Brand), Log: log,
+		Roles: roleMaps(c.Issuers),
+		Now:   now, Base: c.BaseURL, Zone: c.Zone(), Brand: brandOf(c.Brand), Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -130,17 +130,6 @@ func roleMaps(issuers []config.Issuer) map[string]web.RoleMap {
 		maps[is.ID] = web.RoleMap{Claim: is.Roles.Claim, Values: values}
 	}
 	return maps
-}
-
-// stepUps are what the issuers' people have to do before they approve.
-func stepUps(issuers []config.Issuer) map[string]web.StepUp {
-	rules := map[string]web.StepUp{}
-	for _, is := range issuers {
-		if len(is.StepUpACR) > 0 {
-			rules[is.ID] = web.StepUp{ACR: is.StepUpACR, Within: time.Duration(is.StepUpMinutes) * time.Minute}
-		}
-	}
-	return rules
 }
 
 // mountMetrics serves metrics with the rest in the demo, and on a listener of

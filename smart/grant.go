@@ -13,6 +13,11 @@ type Grant struct {
 	Scopes     Scopes
 	Launch     Context
 	Expires    time.Time
+
+	// When and how strongly the person signed in who gave it, in their issuer's
+	// words; zero for a backend service.
+	AuthTime time.Time
+	ACR      string
 }
 
 // A Context is the launch context of a grant

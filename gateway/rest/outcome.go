@@ -3,11 +3,14 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
+	"mypatients/consent"
 	"mypatients/fhir"
 	"mypatients/smart"
 )
@@ -50,6 +53,10 @@ func (q *request) fail(err error) {
 	}
 	switch status {
 	case http.StatusUnauthorized:
+		if u := unproven(err); u != nil {
+			q.Header("WWW-Authenticate", stepUpChallenge(u))
+			break
+		}
 		challenge := `Bearer realm="fhir"`
 		if q.tokenSent {
 			challenge += `, error="invalid_token", error_description="The access token is not valid."`
@@ -74,6 +81,9 @@ func (q *request) classify(err error) (int, []fhir.Issue) {
 	}
 	var known *fhir.Error
 	if errors.As(err, &known) {
+		if unproven(err) != nil {
+			return http.StatusUnauthorized, withCodes(known.Issues, "login")
+		}
 		if status, ok := statuses[known.Kind]; ok {
 			return status, withCodes(known.Issues, known.Kind.IssueCode())
 		}
@@ -94,6 +104,20 @@ func (q *request) classify(err error) (int, []fhir.Issue) {
 		return http.StatusServiceUnavailable, []fhir.Issue{{Code: "transient", Text: "The request was given up."}}
 	}
 	return q.internal()
+}
+
+// unproven gives the rule that a sign-in does not satisfy; nil: it is another error.
+func unproven(err error) *consent.Unproven {
+	var u *consent.Unproven
+	errors.As(err, &u)
+	return u
+}
+
+// stepUpChallenge tells an app to send the person to sign in again, and how (RFC
+// 9470 section 3).
+func stepUpChallenge(u *consent.Unproven) string {
+	return fmt.Sprintf(`Bearer realm="fhir", error="insufficient_user_authentication", error_description="A stronger or newer sign-in is needed.", acr_values="%s", max_age="%d"`,
+		strings.Join(u.ACR, " "), int(u.Within.Seconds()))
 }
 
 func (q *request) internal() (int, []fhir.Issue) {

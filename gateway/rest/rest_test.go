@@ -36,6 +36,7 @@ var noon = time.Date(2031, 5, 7, 12, 0, 0, 120_000_000, time.UTC)
 // A world is the binding on a real guard, engine and store.
 type world struct {
 	t      *testing.T
+	guard  *consent.Guard
 	router *gin.Engine
 }
 
@@ -57,6 +58,12 @@ func newWorld(t *testing.T) *world {
 // newWorldFor makes a world that takes bodies of so many bytes.
 func newWorldFor(t *testing.T, maxBody int64) *world {
 	t.Helper()
+	return newWorldWith(t, maxBody, func(*consent.Config) {})
+}
+
+// newWorldWith makes a world whose guard has more in its configuration.
+func newWorldWith(t *testing.T, maxBody int64, more func(*consent.Config)) *world {
+	t.Helper()
 	now := func() time.Time { return noon }
 	s, err := openStore(t, now)
 	must(t, err)
@@ -66,7 +73,9 @@ func newWorldFor(t *testing.T, maxBody int64) *world {
 	rules := consent.NewRules(site, site, time.UTC)
 	e, err := rules.Engine(engine.Config{Store: s, Registry: registry, Now: now})
 	must(t, err)
-	guard, err := consent.New(consent.Config{Rules: rules, Now: now, Key: make([]byte, 32), MRNSystem: "urn:mrn", Policy: consent.DefaultPolicy()})
+	c := consent.Config{Rules: rules, Now: now, Key: make([]byte, 32), MRNSystem: "urn:mrn", Policy: consent.DefaultPolicy()}
+	more(&c)
+	guard, err := consent.New(c)
 	must(t, err)
 	t.Cleanup(func() { _ = guard.Close() })
 	for _, body := range records {
@@ -78,7 +87,7 @@ func newWorldFor(t *testing.T, maxBody int64) *world {
 			return err
 		}))
 	}
-	return &world{t, mount(t, rest.Config{Guard: guard, Authenticate: authenticate, Base: base, Zone: time.UTC, MaxBody: maxBody})}
+	return &world{t, guard, mount(t, rest.Config{Guard: guard, Authenticate: authenticate, Base: base, Zone: time.UTC, MaxBody: maxBody})}
 }
 
 func mount(t *testing.T, c rest.Config) *gin.Engine {

@@ -104,7 +104,7 @@ func (v *visit) mustSignInAgain(p *authserver.Pending) bool {
 	if slices.Contains(p.Prompt, "login") || slices.Contains(p.Prompt, "select_account") {
 		return true
 	}
-	return p.MaxAge != nil && v.signedInFor() > time.Duration(*p.MaxAge)*time.Second
+	return v.wantsStepUp(p.ACRValues) || p.MaxAge != nil && v.signedInFor() > time.Duration(*p.MaxAge)*time.Second
 }
 
 // signInFor starts the sign-in that an app's request asks for.
@@ -121,7 +121,7 @@ func (v *visit) signInFor(p *authserver.Pending, next string) error {
 
 // wishes are what the app asks of the sign-in, for the provider.
 func (v *visit) wishes(p *authserver.Pending) idp.Options {
-	o := idp.Options{LoginHint: p.LoginHint}
+	o := idp.Options{LoginHint: p.LoginHint, ACRValues: p.ACRValues}
 	switch {
 	case v.who != nil || slices.Contains(p.Prompt, "login"):
 		o.Prompt = "login"
@@ -275,7 +275,7 @@ func (s *site) authorize(v *visit) error {
 	}
 	location, err := s.Server.Approve(v.ctx, p.ID, authserver.Approval{
 		Identity: v.who.identity, Scopes: scopes, Patient: patient, Encounter: visit, Related: related,
-		AuthTime: v.time(keySignedIn), SessionID: v.session(keyGrant),
+		AuthTime: v.time(keySignedIn), ACR: v.session(keyACR), SessionID: v.session(keyGrant),
 	})
 	if err != nil {
 		return err

@@ -81,9 +81,6 @@ func (s *site) decide(v *visit) error {
 		v.flash(flash{Code: "changed"})
 		return v.redirect(v.request.URL.Path)
 	}
-	if action := v.form("action"); (action == "approve" || action == "less") && !v.proven() {
-		return v.askForProof(v.request.URL.Path)
-	}
 	refused := decisionView{Request: *r, Span: "asked", Boxes: boxes(r.Classes, func(string) bool { return true }), Private: v.ticked()}
 	said := flash{Name: r.Provider.Name, Until: r.Until, Private: private(ceiling(r.Label, v.ticked()))}
 	switch v.form("action") {
@@ -110,7 +107,7 @@ func (s *site) decide(v *visit) error {
 		v.flash(flash{Code: "changed"})
 		return v.redirect(v.request.URL.Path)
 	}
-	if kindIs(err, fhir.Forbidden) {
+	if kindIs(err, fhir.Forbidden) && !unproven(err) {
 		return v.showDecision(http.StatusForbidden, refused, problems{"answer": v.whyNot(r)})
 	}
 	if err != nil {

@@ -1,19 +1,14 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"slices"
-	"time"
 
+	"mypatients/consent"
 	"mypatients/smart"
 	"mypatients/smart/idp"
 )
-
-// A StepUp is what an issuer's people have to do before they approve a request.
-type StepUp struct {
-	ACR    []string      // one of these must be the strength of the sign-in
-	Within time.Duration // how long ago that may be
-}
 
 // A RoleMap reads roles from an issuer's claims: the values of a claim and the
 // roles that they give.
@@ -37,19 +32,30 @@ func (m RoleMap) of(who *idp.Identity) []smart.Role {
 type proveView struct{ Next string }
 
 // proven reports whether the person has signed in lately and strongly enough to
-// approve. An issuer for which nothing is configured asks for nothing.
+// let somebody into a record. It only makes pages kind: the guard decides.
 func (v *visit) proven() bool {
-	rule, ok := v.site.StepUp[v.site.issuerOf(v.who.account).ID()]
-	if !ok {
-		return true
-	}
-	return slices.Contains(rule.ACR, v.session(keyACR)) && v.signedInFor() <= rule.Within
+	return v.site.Guard.Proven(v.who.account, v.caller().Grant)
 }
 
-// askForProof shows the page that leads to the issuer and back. The form itself
-// must not: it would lead to another site.
-func (v *visit) askForProof(next string) error {
-	return v.show(http.StatusForbidden, "prove", proveView{Next: next}, nil)
+// unproven reports whether the guard wants a stronger or newer sign-in.
+func unproven(err error) bool {
+	var u *consent.Unproven
+	return errors.As(err, &u)
+}
+
+// askForProof shows the page that leads to the issuer and back to this one. The
+// form itself must not: it would lead to another site.
+func (v *visit) askForProof() error {
+	return v.show(http.StatusForbidden, "prove", proveView{Next: v.request.URL.Path}, nil)
+}
+
+// wantsStepUp reports whether an app asks for a strength of sign-in that the rule
+// for the person knows and the session does not have (RFC 9470 section 4). Other
+// values are wishes that nobody could meet.
+func (v *visit) wantsStepUp(acr []string) bool {
+	rule, _ := v.site.Guard.StepUp(v.who.account)
+	known := slices.ContainsFunc(acr, func(s string) bool { return slices.Contains(rule.ACR, s) })
+	return known && !slices.Contains(acr, v.session(keyACR))
 }
 
 // stepUp sends somebody to their issuer to sign in again, as strongly as the
@@ -57,7 +63,7 @@ func (v *visit) askForProof(next string) error {
 func (s *site) stepUp(v *visit) error {
 	next := local(v.query("next"))
 	provider := s.issuerOf(v.who.account)
-	rule, ok := s.StepUp[provider.ID()]
+	rule, ok := s.Guard.StepUp(v.who.account)
 	if !ok || v.proven() {
 		if next == "" {
 			next = "/"

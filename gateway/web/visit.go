@@ -62,6 +62,9 @@ func (s *site) serve(n need, h handler) gin.HandlerFunc {
 		if err == nil && v.reply.status == 0 {
 			err = h(v)
 		}
+		if unproven(err) {
+			err = v.askForProof()
+		}
 		if err == nil {
 			err = v.storeSession(c.Writer)
 		}
@@ -172,7 +175,9 @@ func (v *visit) param(name string) string { return v.params.ByName(name) }
 
 // caller is the person as the guard knows them.
 func (v *visit) caller() consent.Caller {
-	return consent.Caller{Grant: consent.Portal(v.who.identity, v.session(keyGrant)), Address: v.address, RequestID: v.id}
+	grant := consent.Portal(v.who.identity, v.session(keyGrant))
+	grant.AuthTime, grant.ACR = v.time(keySignedIn), v.session(keyACR)
+	return consent.Caller{Grant: grant, Address: v.address, RequestID: v.id}
 }
 
 // here is the address of this page, for coming back to it.

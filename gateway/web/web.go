@@ -31,8 +31,8 @@ import (
 	"mypatients/smart/idp"
 )
 
-// Config is what the pages need. Everything but Brand, Zone, Log, Roles and StepUp
-// is required.
+// Config is what the pages need. Everything but Brand, Zone, Log and Roles is
+// required.
 type Config struct {
 	Guard     *consent.Guard
 	Server    *authserver.Server
@@ -45,9 +45,8 @@ type Config struct {
 	Brand     Brand
 	Log       *slog.Logger // nil: nothing is logged
 
-	// By the ids of providers; what has no entry has no rule.
-	Roles  map[string]RoleMap
-	StepUp map[string]StepUp
+	// What the claims of providers mean, by their ids; others' mean nothing.
+	Roles map[string]RoleMap
 }
 
 // A Brand is how the pages present themselves.

@@ -168,7 +168,7 @@ func (s *Server) request(client smart.Client, form url.Values) (*pendingRecord, 
 	}
 	return &pendingRecord{ClientID: client.ID, RedirectURI: form.Get("redirect_uri"), State: form.Get("state"),
 		Challenge: form.Get("code_challenge"), Nonce: form.Get("nonce"), Scopes: scopes.String(),
-		Prompt: prompt, MaxAge: maxAge, LoginHint: form.Get("login_hint"), Created: s.config.Now()}, nil
+		Prompt: prompt, MaxAge: maxAge, LoginHint: form.Get("login_hint"), ACRValues: strings.Fields(form.Get("acr_values")), Created: s.config.Now()}, nil
 }
 
 // knownScopes reads the scopes of a request: those of resource types that there

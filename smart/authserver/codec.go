@@ -21,6 +21,7 @@ const (
 	flagBanner
 	flagBannerYes
 	flagFHIRContext
+	flagAuth
 )
 
 // encodeGrant writes a grant. Expires is the record's own.
@@ -38,6 +39,9 @@ func encodeGrant(g smart.Grant, ehr bool) []byte {
 	}
 	if len(g.Launch.FHIRContext) > 0 {
 		flags |= flagFHIRContext
+	}
+	if !g.AuthTime.IsZero() {
+		flags |= flagAuth
 	}
 	b = append(b, grantLayout, flags)
 	id := g.Identity
@@ -64,6 +68,10 @@ func encodeGrant(g smart.Grant, ehr bool) []byte {
 	if flags&flagFHIRContext != 0 {
 		related, _ := json.Marshal(g.Launch.FHIRContext) // strings only: cannot fail
 		b = appendString(b, string(related))
+	}
+	if flags&flagAuth != 0 {
+		b = binary.AppendUvarint(b, uint64(max(g.AuthTime.Unix(), 0)))
+		b = appendString(b, g.ACR)
 	}
 	return b
 }
@@ -111,6 +119,9 @@ func decodeGrant(value []byte) (g smart.Grant, ehr bool, err error) {
 		if err := json.Unmarshal([]byte(d.string()), &g.Launch.FHIRContext); err != nil {
 			return smart.Grant{}, false, bad
 		}
+	}
+	if flags&flagAuth != 0 {
+		g.AuthTime, g.ACR = time.Unix(int64(d.uvarint()), 0).UTC(), d.string()
 	}
 	if d.failed || d.s != "" {
 		return smart.Grant{}, false, bad

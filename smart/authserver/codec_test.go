@@ -3,6 +3,7 @@ package authserver
 import (
 	"reflect"
 	"testing"
+	"time"
 
 	"mypatients/smart"
 )
@@ -15,7 +16,7 @@ func TestGrantCodec(t *testing.T) {
 	}
 	full := smart.Grant{ID: "g", ClientID: "c", ClientName: "C", Scopes: scopes,
 		Identity: smart.Identity{Login: "l", Name: "N", Role: smart.Proxy, FHIRUser: "RelatedPerson/1", Persons: []string{"RelatedPerson/1", "RelatedPerson/2"}},
-		Launch:   smart.Context{Patient: "p", Encounter: "e", Intent: "i", NeedPatientBanner: &yes, FHIRContext: []smart.Related{{Reference: "Consent/1", Role: "https://x"}}}}
+		Launch:   smart.Context{Patient: "p", Encounter: "e", Intent: "i", NeedPatientBanner: &yes, FHIRContext: []smart.Related{{Reference: "Consent/1", Role: "https://x"}}}, AuthTime: time.Unix(1700000000, 0).UTC(), ACR: "mfa"}
 	for _, g := range []smart.Grant{{}, full} {
 		for _, ehr := range []bool{false, true} {
 			got, launched, err := decodeGrant(encodeGrant(g, ehr))

@@ -38,6 +38,7 @@ type metadata struct {
 	IDTokenAlgorithms    []string `json:"id_token_signing_alg_values_supported"`
 	Claims               []string `json:"claims_supported"`
 	Prompts              []string `json:"prompt_values_supported"`
+	ACRValues            []string `json:"acr_values_supported,omitempty"`
 	Capabilities         []string `json:"capabilities,omitempty"`
 
 	Extra map[string]any `json:"-"`
@@ -73,8 +74,8 @@ func (s *Server) metadata() *metadata {
 		IntrospectMethods: methods[1:], IntrospectAlgorithms: algorithms,
 		CodeChallengeMethods: []string{"S256"}, IssuerInResponse: true,
 		SubjectTypes: []string{"public"}, IDTokenAlgorithms: []string{"RS256"},
-		Claims:  []string{"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "at_hash", "fhirUser", "profile", "name"},
-		Prompts: []string{"none", "login", "consent", "select_account"},
+		Claims:  []string{"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "acr", "nonce", "at_hash", "fhirUser", "profile", "name"},
+		Prompts: []string{"none", "login", "consent", "select_account"}, ACRValues: s.config.ACRValues,
 	}
 	if s.config.OpenRegistration || s.config.InitialAccessToken != "" {
 		m.Registration = oauth + "register"

@@ -88,6 +88,9 @@
 //   - 4.10 misuse of stolen tokens: they end with the grant, the session where it
 //     should, the client, the person's role. TestPersonIsReadAgain,
 //     TestAdministratorEndsGrants, TestAttacks/session_after_role_change.
+//   - RFC 9470 step-up: a grant knows when and how strongly the person signed in;
+//     acr_values and max_age ask for more, and letting somebody into a record may
+//     need it. TestStepUpIsKnown; of the guard TestStepUp, TestStepUpChallenge.
 //   - 4.11 open redirection by the authorization server: errors redirect only to
 //     registered URIs, and never without the person where prompt=none does not
 //     say so. FuzzAuthorize.

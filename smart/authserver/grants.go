@@ -28,6 +28,7 @@ type grantRecord struct {
 	EHR        bool           `json:"ehr,omitempty"` // launched by a handle
 	SessionID  string         `json:"session,omitempty"`
 	AuthTime   time.Time      `json:"authTime"`
+	ACR        string         `json:"acr,omitempty"`
 	Nonce      string         `json:"nonce,omitempty"`
 
 	Created    time.Time  `json:"created"`
@@ -54,7 +55,7 @@ func (g *grantRecord) online() bool {
 // grant is what a bearer of one of its tokens holds.
 func (g *grantRecord) grant(scopes smart.Scopes, expires time.Time) smart.Grant {
 	return smart.Grant{ID: g.ID, ClientID: g.ClientID, ClientName: g.ClientName, Identity: g.Identity,
-		Scopes: scopes, Launch: g.Context, Expires: expires}
+		Scopes: scopes, Launch: g.Context, Expires: expires, AuthTime: g.AuthTime, ACR: g.ACR}
 }
 
 // What grants are found by.

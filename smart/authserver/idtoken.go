@@ -21,6 +21,7 @@ type idToken struct {
 	Expires  int64  `json:"exp"`
 	IssuedAt int64  `json:"iat"`
 	AuthTime int64  `json:"auth_time,omitempty"`
+	ACR      string `json:"acr,omitempty"`
 	Nonce    string `json:"nonce,omitempty"`
 	AtHash   string `json:"at_hash"`
 	person
@@ -69,7 +70,7 @@ func (s *Server) idToken(ctx context.Context, g *grantRecord, accessToken string
 	}
 	now := s.config.Now()
 	claims := idToken{Issuer: s.config.Issuer, Subject: subject(g.Identity), Audience: g.ClientID, Party: g.ClientID,
-		Expires: now.Add(idTokenLife).Unix(), IssuedAt: now.Unix(), Nonce: g.Nonce, person: s.person(g.Identity, g.scopes())}
+		Expires: now.Add(idTokenLife).Unix(), IssuedAt: now.Unix(), Nonce: g.Nonce, ACR: g.ACR, person: s.person(g.Identity, g.scopes())}
 	if !g.AuthTime.IsZero() {
 		claims.AuthTime = g.AuthTime.Unix()
 	}

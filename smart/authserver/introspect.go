@@ -19,6 +19,8 @@ type introspection struct {
 	Audience  string `json:"aud,omitempty"`
 	Subject   string `json:"sub,omitempty"`
 	FHIRUser  string `json:"fhirUser,omitempty"`
+	AuthTime  int64  `json:"auth_time,omitempty"` // RFC 9470 section 6.2
+	ACR       string `json:"acr,omitempty"`
 	smart.Context
 	StyleURL string `json:"smart_style_url,omitempty"`
 	Tenant   string `json:"tenant,omitempty"`
@@ -48,6 +50,9 @@ func (s *Server) introspect(ctx context.Context, token string, may func(smart.Gr
 	g.Identity = now
 	answer := &introspection{Active: true, Scope: g.Scopes.String(), ClientID: g.ClientID, TokenType: "Bearer",
 		Expires: g.Expires.Unix(), Issuer: s.config.Issuer, Audience: s.config.FHIRBase, Subject: subject(g.Identity), Context: g.Launch, Tenant: s.config.Tenant}
+	if answer.ACR = g.ACR; !g.AuthTime.IsZero() {
+		answer.AuthTime = g.AuthTime.Unix()
+	}
 	if answer.Subject == "" {
 		answer.Subject = g.ClientID
 	}

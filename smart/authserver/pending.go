@@ -25,6 +25,7 @@ type pendingRecord struct {
 	Prompt      []string      `json:"prompt,omitempty"`
 	MaxAge      *int          `json:"maxAge,omitempty"`
 	LoginHint   string        `json:"hint,omitempty"`
+	ACRValues   []string      `json:"acr,omitempty"`
 	Created     time.Time     `json:"created"`
 }
 
@@ -47,8 +48,9 @@ type Pending struct {
 	Prompt      []string // none: show no page, Deny with login_required, consent_required or interaction_required instead
 	MaxAge      *int     // seconds since the person last signed in; 0: they must do so now
 	LoginHint   string
-	RedirectURI string // of this request: where the answer goes; one of the client's
-	NeedPatient bool   // a patient must be chosen: launch/patient or patient/ scopes, and none from the launch
+	ACRValues   []string // how strong the sign-in should be, best first; what it was is in the grant
+	RedirectURI string   // of this request: where the answer goes; one of the client's
+	NeedPatient bool     // a patient must be chosen: launch/patient or patient/ scopes, and none from the launch
 	// NeedEncounter asks for a visit of that patient: launch/encounter, and none
 	// from the launch. Without one the scope is not granted.
 	NeedEncounter bool
@@ -64,6 +66,7 @@ type Approval struct {
 	Encounter string          // logical id
 	Related   []smart.Related // fhirContext beyond the launch's, as the scopes asked
 	AuthTime  time.Time       // when the person signed in
+	ACR       string          // and how strongly, in their issuer's words
 	SessionID string          // grants with online_access end with it
 }
 
@@ -134,7 +137,7 @@ func (s *Server) Pending(ctx context.Context, id string) (*Pending, error) {
 		return nil, asError(err)
 	}
 	view := &Pending{ID: id, Client: client.Client, Scopes: smart.KnownScopes(p.Scopes), Prompt: p.Prompt, MaxAge: p.MaxAge,
-		LoginHint: p.LoginHint, RedirectURI: p.RedirectURI, Nonce: p.Nonce, Created: p.Created}
+		LoginHint: p.LoginHint, ACRValues: p.ACRValues, RedirectURI: p.RedirectURI, Nonce: p.Nonce, Created: p.Created}
 	if p.Launch != nil {
 		view.Launch = p.Launch.launch()
 	}
@@ -198,7 +201,7 @@ func (s *Server) Approve(ctx context.Context, pendingID string, a Approval) (red
 // approved makes the grant that an approval stands for, or says why there is none.
 func (s *Server) approved(p *pendingRecord, client smart.Client, a Approval) (*grantRecord, *smart.Error) {
 	g := &grantRecord{ClientID: client.ID, ClientName: client.Name, Identity: a.Identity, SessionID: a.SessionID,
-		AuthTime: a.AuthTime, Nonce: p.Nonce}
+		AuthTime: a.AuthTime, ACR: a.ACR, Nonce: p.Nonce}
 	g.Context = smart.Context{Patient: a.Patient, Encounter: a.Encounter, FHIRContext: a.Related}
 	if l := p.Launch; l != nil {
 		if l.Identity.FHIRUser != "" && l.Identity.FHIRUser != a.Identity.FHIRUser {

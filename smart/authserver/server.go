@@ -46,6 +46,7 @@ type Config struct {
 	Tenant        string                        // tells apps which of several sites this is; empty: not told
 	Extra         map[string]any                // further members of the SMART configuration
 	Capabilities  []string                      // and capabilities, of what others offer beside this server
+	ACRValues     []string                      // strengths of sign-in that resources may ask for (RFC 9470); nil: none
 
 	// Types tells the resource types there are: scopes of others are left out. nil: all are.
 	Types func(typ string) bool
