@@ -62,8 +62,11 @@ func (g *Guard) LinkAccount(ctx context.Context, issuer, subject, name, email st
 			return err
 		}
 		a = found
-		before := a.said()
+		before, words := a.said(), a.words()
 		a.Name, a.Email = or(name, a.Name), or(email, a.Email)
+		if err := a.list(tx.Writer(), words); err != nil {
+			return err
+		}
 		if err := a.link(tx.Writer(), links...); err != nil || before == a.said() {
 			return err
 		}

@@ -76,23 +76,28 @@ func (g *Guard) UnlinkAccount(ctx context.Context, id string, links ...Link) (*A
 		if err != nil {
 			return err
 		}
-		a.Links = slices.DeleteFunc(a.Links, func(l Link) bool { return slices.Contains(links, l) })
-		for _, l := range links {
-			still := slices.ContainsFunc(a.Links, func(other Link) bool { return other.Person == l.Person })
-			if still {
-				continue
-			}
-			if err := tx.Writer().DeleteRecord(recordAccountOf, l.Person+" "+a.ID); err != nil {
-				return err
-			}
-		}
-		if err := a.link(tx.Writer()); err != nil {
-			return err
-		}
-		return moveEpoch(tx.Writer(), accountEpoch(a.ID))
+		return a.unlink(tx.Writer(), links...)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// unlink takes links away, and tells all nodes.
+func (a *Account) unlink(w store.Writer, links ...Link) error {
+	a.Links = slices.DeleteFunc(a.Links, func(l Link) bool { return slices.Contains(links, l) })
+	for _, l := range links {
+		still := slices.ContainsFunc(a.Links, func(other Link) bool { return other.Person == l.Person })
+		if still {
+			continue
+		}
+		if err := w.DeleteRecord(recordAccountOf, l.Person+" "+a.ID); err != nil {
+			return err
+		}
+	}
+	if err := a.link(w); err != nil {
+		return err
+	}
+	return moveEpoch(w, accountEpoch(a.ID))
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 
@@ -31,13 +32,7 @@ func (s *site) appsPage(v *visit) error {
 	}
 	var view appsView
 	for _, g := range grants {
-		app := appView{GrantView: g, Name: g.Client.Name}
-		if app.Name == "" {
-			app.Name = g.Client.ID
-		}
-		for _, scope := range g.Scopes {
-			app.Scopes = append(app.Scopes, scopeWords(scope))
-		}
+		app := appOf(g)
 		for _, c := range cards {
 			if c.Patient.ID == strings.TrimPrefix(g.Patient, "Patient/") {
 				app.Patient = &c
@@ -46,6 +41,15 @@ func (s *site) appsPage(v *visit) error {
 		view.Apps = append(view.Apps, app)
 	}
 	return v.show(http.StatusOK, "apps", view, nil)
+}
+
+// appOf says of a grant which app it is and what it may do.
+func appOf(g authserver.GrantView) appView {
+	app := appView{GrantView: g, Name: cmp.Or(g.Client.Name, g.Client.ID)}
+	for _, scope := range g.Scopes {
+		app.Scopes = append(app.Scopes, scopeWords(scope))
+	}
+	return app
 }
 
 func (s *site) disconnect(v *visit) error {

@@ -57,7 +57,7 @@ func RenderSamples(text string) (map[string]string, error) {
 
 func everyProblem() problems {
 	all := problems{}
-	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure"} {
+	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link"} {
 		all[field] = "missing"
 	}
 	return all
@@ -83,6 +83,8 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 	entry := consent.AccessEntry{Group: consent.BasisConsent, Provider: provider, Until: now, ConsentID: "c1", Version: 1}
 	onTeam := consent.AccessEntry{Group: consent.BasisCareTeam, Provider: provider, Member: key}
 	scopes := []scopeView{{Text: text, Kind: "resource", Type: text, Read: true, Write: true, Only: text}, {Text: text, Kind: "other"}, {Kind: "offline"}, {Kind: "openid"}}
+	login := consent.AccountView{Account: consent.Account{ID: text, Issuer: text, Subject: text, Name: text, Email: text},
+		People: []consent.LinkView{{Link: consent.Link{Role: smart.Admin, Person: text}, Name: text}, {Link: consent.Link{Role: smart.Proxy, Person: "RelatedPerson/1"}}}}
 	ticked := boxes(nil, func(string) bool { return true })
 	found := typed{MRN: text, Family: text, Given: text, BirthDate: "2018-02-03"}
 	record := sampleRecord(text, w)
@@ -136,8 +138,11 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"staff":        {staffView{MRN: text}, staffView{}},
 		"staffpatient": {staffPatientView{Patient: card, Team: []member{{Key: key, Name: text, Role: text}, {}}, Query: text, Found: []consent.ProviderView{provider}, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}}, staffPatientView{}},
 		"staffinvite":  {staffInviteView{Patient: card, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}, Email: text, Span: "date", Date: text}, staffInviteView{Span: "6"}},
-		"clients":      {clientsView{Clients: []clientRow{{smart.Client{ID: text, Name: text}, kindKey}, {smart.Client{ID: "x"}, kindBackend}}}, clientsView{}},
-		"newclient":    {clientForm{Name: text, Kind: kindBackend, Redirects: text, Launch: text, Scope: text, JWKS: text, JWKSURI: text, MayLaunch: true}, clientForm{Kind: kindPublic}},
+		"accounts":     {accountsView{Query: text, Searched: true, Found: []consent.AccountView{login}}, accountsView{Query: text, Searched: true}, accountsView{}},
+		"account": {accountView{AccountView: login, Provider: text, Apps: []appView{{GrantView: authserver.GrantView{ID: text, Created: now, LastUsed: now}, Name: text, Scopes: scopes}}, Own: true, Chosen: "admin " + text},
+			accountView{AccountView: login, Apps: []appView{{}}}, accountView{}},
+		"clients":   {clientsView{Clients: []clientRow{{smart.Client{ID: text, Name: text}, kindKey}, {smart.Client{ID: "x"}, kindBackend}}}, clientsView{}},
+		"newclient": {clientForm{Name: text, Kind: kindBackend, Redirects: text, Launch: text, Scope: text, JWKS: text, JWKSURI: text, MayLaunch: true}, clientForm{Kind: kindPublic}},
 		"client": {clientView{clientRow{smart.Client{ID: text, Name: text, RedirectURIs: []string{text}, LaunchURI: text, JWKSURI: text, MayLaunch: true}, kindSecret}, []string{text}, maxShownGrants, text},
 			clientView{clientRow: clientRow{smart.Client{JWKS: []byte("{}")}, kindBackend}, Grants: 1}, clientView{clientRow: clientRow{Kind: kindPublic}}},
 		"error": {errorView{Code: "connect", Text: text}, errorView{Code: "app", Text: text, Home: "/"}, errorView{}},

@@ -182,6 +182,8 @@ func (s *site) routes(r gin.IRouter) {
 	both("/staff", staff, s.staffPage, s.findPatient)
 	both("/staff/patients/:mrn", staff, s.staffPatientPage, s.editCareTeam)
 	both("/staff/patients/:mrn/invitation", staff, s.staffInvitePage, s.staffInvite)
+	both("/staff/accounts", admins, s.accountsPage, s.findAccounts)
+	both("/staff/accounts/:account", admins, s.accountPage, s.changeAccount)
 	get("/staff/clients", admins, s.clientsPage)
 	both("/staff/clients/new", admins, s.newClientPage, s.addClient)
 	both("/staff/clients/:client", admins, s.clientPage, s.changeClient)
