@@ -42,6 +42,7 @@ type Config struct {
 	Policy       Policy       `yaml:"policy"`
 	Limits       Limits       `yaml:"limits"`
 	Metrics      Metrics      `yaml:"metrics"`
+	Admin        Admin        `yaml:"admin"`
 	Log          Log          `yaml:"log"`
 }
 
@@ -140,6 +141,13 @@ type Limits struct {
 // Metrics says where /metrics is served.
 type Metrics struct {
 	Listen string `yaml:"listen"` // HOST:PORT of a listener of its own; empty: none (the demo: with the rest)
+}
+
+// Admin says where a running gateway takes commands about clients and keys, which
+// need it when the data is embedded. Both or neither.
+type Admin struct {
+	Listen string `yaml:"listen"` // HOST:PORT of a listener of its own, loopback only; empty: none
+	Token  Secret `yaml:"token"`  // bearer token
 }
 
 // Log says what is logged.

@@ -16,6 +16,7 @@ func environment(name string) (string, bool) {
 		"GATEWAY_OIDC_SECRET":        "oidc-secret",
 		"GATEWAY_SMTP_PASSWORD":      "smtp-secret",
 		"GATEWAY_REGISTRATION_TOKEN": "a-token-with-enough-characters",
+		"GATEWAY_ADMIN_TOKEN":        "an-admin-token-with-enough-characters",
 	}[name]
 	return v, ok
 }
@@ -44,7 +45,7 @@ func TestProductionSampleShowsEveryKey(t *testing.T) {
 	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path dsn pool_size referential_integrity
 		issuers id issuer client_id client_secret scopes roles claim values step_up_acr step_up_minutes admins subject smtp host port tls username password from registration
 		open initial_access_token policy answer_by_days grant_months
-		invitation_months limits max_body_mb accent metrics log level format`) {
+		invitation_months limits max_body_mb accent metrics admin token software_statements jwks_uri log level format`) {
 		if !strings.Contains(text, key+":") {
 			t.Errorf("production.yaml does not show %q", key)
 		}
@@ -158,6 +159,23 @@ func TestWhatAnIssuerMaySay(t *testing.T) {
 		_, err := config.Parse("x.yaml", []byte(strings.Replace(minimal, "client_id: gw", "client_id: gw, "+rule, 1)), none)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", rule, err, want)
+		}
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	for admin, want := range map[string]string{
+		"{}": "",
+		"{listen: '127.0.0.1:9091', token: 0123456789012345678901}": "",
+		"{listen: '127.0.0.1:9091'}":                                "admin.token: goes with listen",
+		"{token: 0123456789012345678901}":                           "admin.token: goes with listen",
+		"{listen: '0.0.0.0:9091', token: 0123456789012345678901}":   "admin.listen: must be HOST:PORT on a loopback address",
+		"{listen: '127.0.0.1:8080', token: 0123456789012345678901}": "admin.listen: must be an address of its own",
+		"{listen: '127.0.0.1:9091', token: short}":                  "admin.token: must have at least",
+	} {
+		_, err := config.Parse("a.yaml", []byte(minimal+"admin: "+admin+"\n"), none)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", admin, err, want)
 		}
 	}
 }

@@ -61,6 +61,7 @@ func (c *Config) checkAddresses(k *check) {
 		k.must(err == nil, "metrics.listen", "must be HOST:PORT")
 		k.must(c.Metrics.Listen != c.Listen, "metrics.listen", "must not be the address that is open to everybody")
 	}
+	c.checkAdmin(k)
 	for i, proxy := range c.TrustedProxies {
 		_, err := netip.ParsePrefix(proxy)
 		if _, single := netip.ParseAddr(proxy); err != nil && single != nil {
@@ -80,6 +81,20 @@ func (c *Config) checkAddresses(k *check) {
 		k.add("base_url", "must be https: plain http is for loopback addresses only")
 	}
 }
+
+func (c *Config) checkAdmin(k *check) {
+	k.must((c.Admin.Listen == "") == (c.Admin.Token == ""), "admin.token", "goes with listen: both or neither")
+	if c.Admin.Listen == "" {
+		return
+	}
+	_, _, err := net.SplitHostPort(c.Admin.Listen)
+	k.must(err == nil && Loopback(c.Admin.Listen), "admin.listen", "must be HOST:PORT on a loopback address: the token passes unencrypted")
+	k.must(c.Admin.Listen != c.Listen && c.Admin.Listen != c.Metrics.Listen, "admin.listen", "must be an address of its own")
+	k.must(c.Admin.Token == "" || len(c.Admin.Token) >= minToken, "admin.token", "must have at least %d characters (openssl rand -base64 32)", minToken)
+}
+
+// minToken is the least length in characters of a bearer token: 128 bits in base64.
+const minToken = 22
 
 func (c *Config) checkSite(k *check) {
 	_, err := time.LoadLocation(c.TimeZone)
@@ -207,7 +222,7 @@ func (c *Config) checkProduction(k *check) {
 	k.must(len(c.Issuers) > 0, "issuers", "at least one is required, or nobody can sign in")
 	k.must(!c.Registration.Open, "registration.open", "is for the demo only: set initial_access_token instead")
 	if token := c.Registration.InitialAccessToken; token != "" {
-		k.must(len(token) >= 22, "registration.initial_access_token", "must have at least 22 characters (openssl rand -base64 32)")
+		k.must(len(token) >= minToken, "registration.initial_access_token", "must have at least %d characters (openssl rand -base64 32)", minToken)
 	}
 	for i, is := range c.Issuers {
 		u, err := url.Parse(is.Issuer)

@@ -23,10 +23,12 @@ const (
 	maxWord          = 100 // bytes of a word that is listed
 )
 
-// A LinkView is a link with the name of the person, as far as it may be told.
+// A LinkView is a link with the name of the person, and of whose guardian it is,
+// as far as they may be told.
 type LinkView struct {
 	Link
 	Name string
+	Of   string
 }
 
 // An AccountView is an account as an administrator sees it.
@@ -230,38 +232,44 @@ func (g *Guard) accountView(tx *engine.Tx, c Caller, e *auditEntry, id string) (
 	}
 	view := &AccountView{Account: *a}
 	for _, l := range a.Links {
-		name, err := g.nameFor(tx, c, e, l.Person)
-		if err != nil {
+		named := LinkView{Link: l}
+		if err := g.nameFor(tx, c, e, &named); err != nil {
 			return nil, err
 		}
-		view.People = append(view.People, LinkView{l, name})
+		view.People = append(view.People, named)
 	}
 	return view, nil
 }
 
-// nameFor gives the name of a person, of families only as far as the record of
+// nameFor fills in the names of a link, of families only as far as the record of
 // the patient is open to the caller.
-func (g *Guard) nameFor(tx *engine.Tx, c Caller, e *auditEntry, person string) (string, error) {
-	e.Returned = append(e.Returned, person)
-	_, n, err := live(tx, person)
+func (g *Guard) nameFor(tx *engine.Tx, c Caller, e *auditEntry, l *LinkView) error {
+	e.Returned = append(e.Returned, l.Person)
+	_, n, err := live(tx, l.Person)
 	if err != nil || n == nil {
-		return "", err
+		return err
 	}
 	patient := ""
 	switch n.str("resourceType") {
 	case "Patient":
-		patient = person
+		patient = l.Person
 	case "RelatedPerson":
 		patient = relativeTo(g.base, n.ref("patient"))
 	}
 	if patient != "" {
 		d, err := g.decisionFor(tx, c, patient, smart.MayRead)
 		if err != nil || !d.permitted() {
-			return "", err
+			return err
 		}
 		e.concern(d)
 	}
-	return humanName(n.list("name")), nil
+	l.Name = humanName(n.list("name"))
+	if patient == "" || patient == l.Person {
+		return nil
+	}
+	_, child, err := live(tx, patient)
+	l.Of = humanName(child.list("name"))
+	return err
 }
 
 // Unlink takes a link away from an account, as an administrator: the login cannot

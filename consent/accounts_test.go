@@ -56,7 +56,7 @@ func TestAccountsForAdministrators(t *testing.T) {
 
 	grace := w.as("grace")
 	view, err := w.guard.AccountFor(ctx, root, grace.Identity.Login)
-	if err != nil || len(view.People) != 2 {
+	if err != nil || len(view.People) != 2 || view.People[0].Of != "Mateo Rivera" {
 		t.Fatalf("got %+v, %v", view, err)
 	}
 	link := consent.Link{Role: smart.Proxy, Person: "RelatedPerson/grace-mateo"}

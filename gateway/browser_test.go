@@ -59,7 +59,7 @@ func (c *chrome) careTeam(t *testing.T) {
 	ana.fill("Name", "Growth chart").tick("A web app with a secret").fill("Redirect URIs", "https://growth.example.org/callback").press("Register the app")
 	ana.sees("shown only this once", "Client ID").shot("app-secret")
 	ana.follow("Accounts").press("Find accounts").sees("Enter what to search for").shot("accounts-problem")
-	ana.fill("Account", "1001").press("Find accounts").sees("Grace Rivera", "Parent or guardian").shot("accounts").follow("Grace Rivera")
+	ana.fill("Account", "1001").press("Find accounts").sees("Grace Rivera", "Parent or guardian of Mateo Rivera").shot("accounts").follow("Grace Rivera")
 	ana.sees("Whom it stands for", "Sign out everywhere").press("Remove the link").sees("Choose the link to remove").shot("account")
 	okafor := c.visitor(t, "dr.okafor").enter("/patients/pt-1").sees("Mateo Rivera", "You are on the care team")
 	sam.open("/patients/pt-1").sees("Page not found").seesNot("Mateo")

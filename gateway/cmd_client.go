@@ -3,20 +3,20 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
 
 	"mypatients/config"
+	"mypatients/fhir/store"
 	"mypatients/smart"
 )
 
-// clientCommand works on the data of a gateway: a stopped one, if that has the data
-// to itself.
+// clientCommand works on the data of a gateway. One that has the data to itself is
+// asked to do it, if it runs; see adminAPI.
 func clientCommand(ctx context.Context, env environment, args []string) error {
-	verbs := map[string]func(context.Context, environment, *core, []string) error{
+	verbs := map[string]func(context.Context, environment, registrar, []string) error{
 		"add": addClient, "list": listClients, "remove": removeClient,
 	}
 	if len(args) == 0 || verbs[args[0]] == nil {
@@ -26,7 +26,7 @@ func clientCommand(ctx context.Context, env environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	return withCore(ctx, env, c, func(k *core) error { return verbs[args[0]](ctx, env, k, set.Args()) })
+	return withRegistrar(ctx, env, c, func(r registrar) error { return verbs[args[0]](ctx, env, r, set.Args()) })
 }
 
 // withCore opens the data for one command.
@@ -38,9 +38,18 @@ func withCore(ctx context.Context, env environment, c *config.Config, use func(*
 	return errors.Join(use(k), k.Close())
 }
 
+// withRegistrar is withCore for what a running gateway can do too.
+func withRegistrar(ctx context.Context, env environment, c *config.Config, use func(registrar) error) error {
+	err := withCore(ctx, env, c, func(k *core) error { return use(k.server) })
+	if errors.Is(err, store.ErrInUse) && c.Admin.Listen != "" {
+		return use(&remote{"http://" + c.Admin.Listen, c.Admin.Token.Reveal()})
+	}
+	return err
+}
+
 // addClient registers a client from a file with RFC 7591 metadata. A secret that
 // is needed and not given is made, and shown this once.
-func addClient(ctx context.Context, env environment, k *core, args []string) error {
+func addClient(ctx context.Context, env environment, r registrar, args []string) error {
 	if len(args) != 1 {
 		return failf("the file holds RFC 7591 client metadata", "client add needs one JSON file")
 	}
@@ -48,16 +57,11 @@ func addClient(ctx context.Context, env environment, k *core, args []string) err
 	if err != nil {
 		return failf("", "cannot read the client: %v", err)
 	}
-	var in struct {
-		smart.Client
-		Secret string `json:"client_secret"`
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&in); err != nil {
+	in, err := readNewClient(bytes.NewReader(text))
+	if err != nil {
 		return failf("the file holds RFC 7591 client metadata", "%s: %v", args[0], err)
 	}
-	id, secret, err := k.server.AddClient(ctx, in.Client, in.Secret)
+	id, secret, err := r.AddClient(ctx, in.Client, in.Secret)
 	if err != nil {
 		return clientError(err)
 	}
@@ -68,11 +72,11 @@ func addClient(ctx context.Context, env environment, k *core, args []string) err
 	return nil
 }
 
-func listClients(ctx context.Context, env environment, k *core, args []string) error {
+func listClients(ctx context.Context, env environment, r registrar, args []string) error {
 	if len(args) > 0 {
 		return failf("", "client list: %q was not expected", args[0])
 	}
-	clients, err := k.server.Clients(ctx)
+	clients, err := r.Clients(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,15 +87,12 @@ func listClients(ctx context.Context, env environment, k *core, args []string) e
 	return t.Flush()
 }
 
-func removeClient(ctx context.Context, env environment, k *core, args []string) error {
+func removeClient(ctx context.Context, env environment, r registrar, args []string) error {
 	if len(args) != 1 {
 		return failf("gateway client list -config FILE shows them", "client remove needs one client_id")
 	}
-	if _, err := k.server.Client(ctx, args[0]); err != nil {
+	if err := r.RemoveClient(ctx, args[0]); err != nil {
 		return clientError(err)
-	}
-	if err := k.server.RemoveClient(ctx, args[0]); err != nil {
-		return err
 	}
 	fmt.Fprintln(env.stdout, "removed, and all its grants with it")
 	return nil
@@ -117,8 +118,8 @@ func keysCommand(ctx context.Context, env environment, args []string) error {
 	if err := noMore(set); err != nil {
 		return err
 	}
-	return withCore(ctx, env, c, func(k *core) error {
-		if err := k.server.RotateKeys(ctx); err != nil {
+	return withRegistrar(ctx, env, c, func(r registrar) error {
+		if err := r.RotateKeys(ctx); err != nil {
 			return err
 		}
 		fmt.Fprintln(env.stdout, "ID tokens are signed with a new key; the old one stays published for a day")

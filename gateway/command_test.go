@@ -30,6 +30,7 @@ var secrets = map[string]string{
 	"GATEWAY_OIDC_SECRET":        "oidc-secret",
 	"GATEWAY_SMTP_PASSWORD":      "smtp-secret",
 	"GATEWAY_REGISTRATION_TOKEN": "a-token-with-enough-characters",
+	"GATEWAY_ADMIN_TOKEN":        "an-admin-token-with-enough-characters",
 }
 
 // production writes a configuration like the sample on a folder of its own.

@@ -29,6 +29,8 @@ type Program struct {
 	server   *http.Server
 	metrics  *http.Server // nil when metrics are served with the rest or not at all
 	measured net.Listener
+	admin    *http.Server // nil when commands do not reach a running gateway
+	asked    net.Listener
 	tasks    []task
 	stopping atomic.Bool
 }
@@ -75,10 +77,13 @@ func (p *Program) Run(ctx context.Context) error {
 			}
 		})
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() { failed <- p.server.Serve(p.listener) }()
 	if p.metrics != nil {
 		go func() { failed <- p.metrics.Serve(p.measured) }()
+	}
+	if p.admin != nil {
+		go func() { failed <- p.admin.Serve(p.asked) }()
 	}
 	var err error
 	select {
@@ -94,6 +99,9 @@ func (p *Program) Run(ctx context.Context) error {
 	if p.metrics != nil {
 		_ = p.metrics.Close()
 	}
+	if p.admin != nil {
+		_ = p.admin.Close()
+	}
 	end()
 	tasks.Wait()
 	return err
@@ -107,6 +115,9 @@ func (p *Program) Close() error {
 	}
 	if p.measured != nil {
 		_ = p.measured.Close()
+	}
+	if p.asked != nil {
+		_ = p.asked.Close()
 	}
 	var errs []error
 	if p.mailbox != nil {

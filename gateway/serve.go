@@ -52,6 +52,10 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		return nil, err
 	}
 
+	if err := p.mountAdmin(c); err != nil {
+		return nil, err
+	}
+
 	providers, err := signIns(c, now)
 	if err != nil {
 		return nil, err
@@ -147,6 +151,18 @@ func (p *Program) mountMetrics(r gin.IRouter, c *config.Config, m *metrics) (err
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.handler())
 	p.metrics = newServer(mux, p.log)
+	return nil
+}
+
+// mountAdmin serves the admin API on a listener of its own, if there is to be one.
+func (p *Program) mountAdmin(c *config.Config) (err error) {
+	if c.Admin.Listen == "" {
+		return nil
+	}
+	if p.asked, err = listen(c.Admin.Listen); err != nil {
+		return err
+	}
+	p.admin = newServer(adminAPI(p.core.server, c.Admin.Token.Reveal(), p.log), p.log)
 	return nil
 }
 

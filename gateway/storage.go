@@ -22,7 +22,7 @@ func openStore(ctx context.Context, c config.Storage, now func() time.Time, log 
 	if errors.Is(err, store.ErrInUse) {
 		return nil, &failure{
 			text: fmt.Sprintf("the data folder %s is in use by another process", c.Path), cause: err,
-			hint: "stop the gateway that runs on it, or choose another folder",
+			hint: "stop the gateway that runs on it, or choose another folder; commands about clients and keys reach it by admin.listen",
 		}
 	}
 	if err != nil {

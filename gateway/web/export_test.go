@@ -84,7 +84,7 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 	onTeam := consent.AccessEntry{Group: consent.BasisCareTeam, Provider: provider, Member: key}
 	scopes := []scopeView{{Text: text, Kind: "resource", Type: text, Read: true, Write: true, Only: text}, {Text: text, Kind: "other"}, {Kind: "offline"}, {Kind: "openid"}}
 	login := consent.AccountView{Account: consent.Account{ID: text, Issuer: text, Subject: text, Name: text, Email: text},
-		People: []consent.LinkView{{Link: consent.Link{Role: smart.Admin, Person: text}, Name: text}, {Link: consent.Link{Role: smart.Proxy, Person: "RelatedPerson/1"}}}}
+		People: []consent.LinkView{{Link: consent.Link{Role: smart.Admin, Person: text}, Name: text, Of: text}, {Link: consent.Link{Role: smart.Proxy, Person: "RelatedPerson/1"}}}}
 	ticked := boxes(nil, func(string) bool { return true })
 	found := typed{MRN: text, Family: text, Given: text, BirthDate: "2018-02-03"}
 	record := sampleRecord(text, w)
