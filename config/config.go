@@ -124,6 +124,17 @@ type SMTP struct {
 type Registration struct {
 	Open               bool   `yaml:"open"`                 // anyone, any scope: the demo only
 	InitialAccessToken Secret `yaml:"initial_access_token"` // bearer token that may register; empty: nobody
+
+	// SoftwareStatements are those who vouch for apps. Their statement's word stands
+	// over what the app says, and registers by itself what it says.
+	SoftwareStatements []StatementIssuer `yaml:"software_statements"`
+}
+
+// A StatementIssuer signs software statements (RFC 7591). It has jwks or jwks_uri.
+type StatementIssuer struct {
+	Issuer  string `yaml:"issuer"`   // the iss of its statements
+	JWKS    string `yaml:"jwks"`     // its public keys, as JSON
+	JWKSURI string `yaml:"jwks_uri"` // where they are, https
 }
 
 // Policy holds the numbers of the access policy.

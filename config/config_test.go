@@ -180,6 +180,23 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
+func TestSoftwareStatements(t *testing.T) {
+	for issuer, want := range map[string]string{
+		"{issuer: a, jwks_uri: 'https://a.example/jwks'}":             "",
+		"{issuer: a, jwks: '{\"keys\":[]}'}":                          "",
+		"{jwks_uri: 'https://a.example/jwks'}":                        "software_statements[0].issuer: is required",
+		"{issuer: a}":                                                 "software_statements[0].jwks_uri: or jwks is required",
+		"{issuer: a, jwks: '{}', jwks_uri: 'https://a.example/jwks'}": "software_statements[0].jwks_uri: or jwks is required",
+		"{issuer: a, jwks: 'no'}":                                     "software_statements[0].jwks: must be",
+		"{issuer: a, jwks_uri: 'http://a.example/jwks'}":              "software_statements[0].jwks_uri: must be an https URL",
+	} {
+		_, err := config.Parse("s.yaml", []byte(minimal+"registration: {software_statements: ["+issuer+"]}\n"), none)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", issuer, err, want)
+		}
+	}
+}
+
 func TestSyntaxAndTypeErrorsHaveALineAndNoExcerpt(t *testing.T) {
 	for _, text := range []string{"listen: a\nkey: hunter2: x\n", "listen: a\nkey: hunter2\nsmtp: {port: many}\n", "listen: [hunter2\n"} {
 		_, err := config.Parse("x.yaml", []byte(text), none)

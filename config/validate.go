@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -62,6 +63,7 @@ func (c *Config) checkAddresses(k *check) {
 		k.must(c.Metrics.Listen != c.Listen, "metrics.listen", "must not be the address that is open to everybody")
 	}
 	c.checkAdmin(k)
+	c.checkStatements(k)
 	for i, proxy := range c.TrustedProxies {
 		_, err := netip.ParsePrefix(proxy)
 		if _, single := netip.ParseAddr(proxy); err != nil && single != nil {
@@ -95,6 +97,17 @@ func (c *Config) checkAdmin(k *check) {
 
 // minToken is the least length in characters of a bearer token: 128 bits in base64.
 const minToken = 22
+
+func (c *Config) checkStatements(k *check) {
+	for i, is := range c.Registration.SoftwareStatements {
+		at := fmt.Sprintf("registration.software_statements[%d].", i)
+		k.must(is.Issuer != "", at+"issuer", "is required")
+		k.must((is.JWKS == "") != (is.JWKSURI == ""), at+"jwks_uri", "or jwks is required, and not both")
+		k.must(is.JWKS == "" || json.Valid([]byte(is.JWKS)), at+"jwks", "must be a JWK set in JSON")
+		u, err := url.Parse(is.JWKSURI)
+		k.must(is.JWKSURI == "" || err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Host)), at+"jwks_uri", "must be an https URL")
+	}
+}
 
 func (c *Config) checkSite(k *check) {
 	_, err := time.LoadLocation(c.TimeZone)

@@ -67,6 +67,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 	k.server, err = authserver.New(ctx, authserver.Config{
 		Store: k.store, Now: now, Issuer: c.BaseURL, FHIRBase: c.BaseURL + "/fhir", Key: c.KeyBytes(),
 		OpenRegistration: c.Registration.Open, InitialAccessToken: c.Registration.InitialAccessToken.Reveal(),
+		Statements:        statementIssuers(c.Registration),
 		LoginURL:          func(pending string) string { return c.BaseURL + "/authorize?request=" + pending },
 		ManagementURL:     c.BaseURL + "/patient/apps",
 		StyleURL:          c.BaseURL + stylePath,
@@ -93,6 +94,14 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		StepUp:  stepUps(c.Issuers),
 	})
 	return k, err
+}
+
+func statementIssuers(c config.Registration) []authserver.StatementIssuer {
+	var list []authserver.StatementIssuer
+	for _, is := range c.SoftwareStatements {
+		list = append(list, authserver.StatementIssuer{Issuer: is.Issuer, JWKS: []byte(is.JWKS), JWKSURI: is.JWKSURI})
+	}
+	return list
 }
 
 func policy(c config.Policy) consent.Policy {

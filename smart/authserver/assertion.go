@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -185,6 +186,17 @@ func (s *Server) rememberJTI(ctx context.Context, c *assertion) error {
 // parseClientKeys reads a JWK set of public keys and holds them to what SMART
 // signs with: RSA of at least 2048 bits, P-384.
 func parseClientKeys(raw []byte) ([]jose.JSONWebKey, error) {
+	keys, err := parseKeys(raw, assertionKey)
+	if err == errNoKeys {
+		err = errors.New("no key for RS384 or ES384 with a kid")
+	}
+	return keys, err
+}
+
+var errNoKeys = errors.New("no key that fits, with a kid")
+
+// parseKeys reads the public keys of a JWK set that are good for some algorithm.
+func parseKeys(raw []byte, algorithms func(key any) []string) ([]jose.JSONWebKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -200,36 +212,37 @@ func parseClientKeys(raw []byte) ([]jose.JSONWebKey, error) {
 		if !key.IsPublic() {
 			return nil, errors.New("a key is private or symmetric; only public keys belong here")
 		}
-		if key.Use != "" && key.Use != "sig" || key.KeyID == "" || algorithmOf(key.Key) == "" {
+		if key.Use != "" && key.Use != "sig" || key.KeyID == "" || len(algorithms(key.Key)) == 0 {
 			continue
 		}
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("no key for RS384 or ES384 with a kid")
+		return nil, errNoKeys
 	}
 	return keys, nil
 }
 
-func algorithmOf(key any) string {
+// assertionKey tells which algorithm of client assertions a key is for.
+func assertionKey(key any) []string {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if k.N.BitLen() >= 2048 {
-			return string(jose.RS384)
+			return []string{string(jose.RS384)}
 		}
 	case *ecdsa.PublicKey:
 		if k.Curve == elliptic.P384() {
-			return string(jose.ES384)
+			return []string{string(jose.ES384)}
 		}
 	}
-	return ""
+	return nil
 }
 
 // pick gives the one key that fits kid and algorithm.
-func pick(keys []jose.JSONWebKey, kid, alg string) (any, error) {
+func pick(keys []jose.JSONWebKey, kid, alg string, algorithms func(key any) []string) (any, error) {
 	var found []any
 	for _, k := range keys {
-		if k.KeyID == kid && algorithmOf(k.Key) == alg && (k.Algorithm == "" || k.Algorithm == alg) {
+		if k.KeyID == kid && slices.Contains(algorithms(k.Key), alg) && (k.Algorithm == "" || k.Algorithm == alg) {
 			found = append(found, k.Key)
 		}
 	}

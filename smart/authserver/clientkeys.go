@@ -35,6 +35,7 @@ const (
 // clientKeys holds the keys of clients that publish them at a URL.
 type clientKeys struct {
 	now      func() time.Time
+	fits     func(key any) []string // the algorithms that a key is for
 	http     *http.Client
 	loopback bool
 
@@ -52,7 +53,8 @@ type jwksEntry struct {
 	counted time.Time // when budget was right
 }
 
-func (c *clientKeys) init(config Config) {
+func (c *clientKeys) init(config Config, fits func(key any) []string) {
+	c.fits = fits
 	c.now, c.http, c.loopback = config.Now, config.HTTPClient, config.AllowLoopbackJWKS
 	c.cache = map[string]*jwksEntry{}
 	if c.http != nil {
@@ -99,18 +101,18 @@ func (c *clientKeys) mayFetch(uri string) bool {
 // key finds the key a client signed with, inline or at its URL.
 func (c *clientKeys) key(ctx context.Context, client smart.Client, kid, alg string) (any, error) {
 	if client.JWKSURI == "" {
-		keys, err := parseClientKeys(client.JWKS)
+		keys, err := parseKeys(client.JWKS, c.fits)
 		if err != nil {
 			return nil, err
 		}
-		return pick(keys, kid, alg)
+		return pick(keys, kid, alg, c.fits)
 	}
 	e := c.entry(client.JWKSURI)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := c.now()
 	if now.Before(e.fresh) {
-		if key, err := pick(e.keys, kid, alg); err == nil || !e.mayRefetch(now) {
+		if key, err := pick(e.keys, kid, alg, c.fits); err == nil || !e.mayRefetch(now) {
 			return key, err
 		}
 	}
@@ -119,7 +121,7 @@ func (c *clientKeys) key(ctx context.Context, client smart.Client, kid, alg stri
 		return nil, errors.New("the client's keys cannot be fetched")
 	}
 	e.keys, e.fresh = keys, now.Add(life)
-	return pick(keys, kid, alg)
+	return pick(keys, kid, alg, c.fits)
 }
 
 func (c *clientKeys) entry(uri string) *jwksEntry {
@@ -171,7 +173,7 @@ func (c *clientKeys) fetch(ctx context.Context, uri string) ([]jose.JSONWebKey, 
 	if err != nil || len(body) > maxJWKS {
 		return nil, 0, errors.New("unreadable or too long")
 	}
-	keys, err := parseClientKeys(body)
+	keys, err := parseKeys(body, c.fits)
 	return keys, cacheLife(res.Header), err
 }
 

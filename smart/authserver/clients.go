@@ -16,6 +16,8 @@ type clientRecord struct {
 	smart.Client
 	Created      time.Time `json:"created"`
 	Registration string    `json:"registration,omitempty"` // hash of the registration access token (RFC 7592)
+	Statement    string    `json:"statement,omitempty"`    // software statement that it was registered with
+	Vouched      bool      `json:"vouched,omitempty"`      // with nothing else: it changes only by another one
 }
 
 // PutClient creates or replaces a client. What is wrong with it is an
@@ -32,7 +34,7 @@ func (s *Server) PutClient(ctx context.Context, c smart.Client) error {
 		if err != nil {
 			return err
 		}
-		return s.putClient(w, old, &clientRecord{Client: c, Created: old.Created, Registration: old.Registration})
+		return s.putClient(w, old, &clientRecord{Client: c, Created: old.Created, Registration: old.Registration, Statement: old.Statement, Vouched: old.Vouched})
 	})
 }
 

@@ -77,7 +77,7 @@ func (s *Server) metadata() *metadata {
 		Claims:  []string{"iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "acr", "nonce", "at_hash", "fhirUser", "profile", "name"},
 		Prompts: []string{"none", "login", "consent", "select_account"}, ACRValues: s.config.ACRValues,
 	}
-	if s.config.OpenRegistration || s.config.InitialAccessToken != "" {
+	if s.config.OpenRegistration || s.config.InitialAccessToken != "" || len(s.config.Statements) > 0 {
 		m.Registration = oauth + "register"
 	}
 	return m

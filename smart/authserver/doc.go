@@ -120,6 +120,9 @@
 //     brought it.
 //   - A bearer token may be used to introspect the tokens of other clients with
 //     the scope introspect, which only backend services get.
+//   - A software statement (RFC 7591 section 2.3) of a configured issuer is enough to
+//     register; without an initial access token nothing but its claims counts then,
+//     also when the registration is replaced (TestSoftwareStatements).
 //   - ID tokens are signed with RS256 only; there is no EC key beside it, as none
 //     would be used.
 //   - Introspection answers for access tokens only; a refresh token is

@@ -52,11 +52,12 @@ type registered struct {
 // serveRegister registers a client (RFC 7591).
 func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
-	if err := s.mayRegister(r); err != nil {
-		s.writeError(w, r, err)
+	refused := s.mayRegister(r)
+	if refused != nil && (bearer(r) != "" || len(s.config.Statements) == 0) {
+		s.writeError(w, r, refused)
 		return
 	}
-	in, err := readRegistration(w, r)
+	in, err := s.readRegistration(w, r, refused)
 	if err != nil {
 		s.writeError(w, r, err)
 		return
@@ -68,7 +69,8 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token := newSecret()
-	rec := &clientRecord{Client: client, Created: s.config.Now(), Registration: s.secrets.key("oauth.registration", token)}
+	rec := &clientRecord{Client: client, Created: s.config.Now(), Registration: s.secrets.key("oauth.registration", token),
+		Statement: in.Statement, Vouched: refused != nil}
 	err = s.config.Store.Update(r.Context(), func(tx store.Writer) error { return s.putClient(tx, &clientRecord{}, rec) })
 	if err != nil {
 		s.writeError(w, r, err)
@@ -93,7 +95,9 @@ func (s *Server) mayRegister(r *http.Request) error {
 	return nil
 }
 
-func readRegistration(w http.ResponseWriter, r *http.Request) (*registration, error) {
+// readRegistration reads metadata, over which the claims of a software statement
+// go. When there is no other right to register than that, refused is why.
+func (s *Server) readRegistration(w http.ResponseWriter, r *http.Request, refused error) (*registration, error) {
 	if typ, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || typ != "application/json" {
 		return nil, &smart.Error{Code: "invalid_client_metadata", Description: "JSON is expected.", Status: http.StatusUnsupportedMediaType}
 	}
@@ -102,7 +106,10 @@ func readRegistration(w http.ResponseWriter, r *http.Request) (*registration, er
 		return nil, oauthError("invalid_client_metadata", "The body is not a client registration in JSON.")
 	}
 	if in.Statement != "" {
-		return nil, oauthError("unapproved_software_statement", "Software statements are not accepted here.")
+		return s.vouch(r.Context(), &in, refused != nil)
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	return &in, nil
 }
@@ -160,7 +167,7 @@ func (s *Server) registered(in *registration, old *clientRecord) (c smart.Client
 func (s *Server) describe(c *clientRecord, secret, token string) *registered {
 	out := &registered{IssuedAt: c.Created.Unix(), Token: token, URI: s.config.Issuer + "/oauth/register/" + c.ID,
 		registration: registration{ClientID: c.ID, ClientSecret: secret, Name: c.Name, RedirectURIs: c.RedirectURIs, Scope: c.Scope,
-			GrantTypes: c.GrantTypes, AuthMethod: c.AuthMethod, JWKS: c.JWKS, JWKSURI: c.JWKSURI, LaunchURI: c.LaunchURI, LogoURI: c.LogoURI}}
+			GrantTypes: c.GrantTypes, AuthMethod: c.AuthMethod, JWKS: c.JWKS, JWKSURI: c.JWKSURI, LaunchURI: c.LaunchURI, LogoURI: c.LogoURI, Statement: c.Statement}}
 	if c.MayUse(smart.GrantCode) {
 		out.ResponseTypes = []string{"code"}
 	}
@@ -204,7 +211,11 @@ func (s *Server) serveRegistration(w http.ResponseWriter, r *http.Request) {
 // replaceRegistration stores new metadata; tokens that were issued keep their
 // scopes until the next refresh cuts them down.
 func (s *Server) replaceRegistration(w http.ResponseWriter, r *http.Request, old *clientRecord) {
-	in, err := readRegistration(w, r)
+	var refused error
+	if old.Vouched {
+		refused = oauthError("invalid_software_statement", "What a software statement registered changes by another one only.")
+	}
+	in, err := s.readRegistration(w, r, refused)
 	if err == nil && in.ClientID != old.ID {
 		err = oauthError("invalid_client_metadata", "client_id does not fit the address")
 	}
@@ -220,7 +231,7 @@ func (s *Server) replaceRegistration(w http.ResponseWriter, r *http.Request, old
 		s.writeError(w, r, err)
 		return
 	}
-	rec := &clientRecord{Client: client, Created: old.Created, Registration: old.Registration}
+	rec := &clientRecord{Client: client, Created: old.Created, Registration: old.Registration, Statement: in.Statement, Vouched: old.Vouched}
 	err = s.config.Store.Update(r.Context(), func(tx store.Writer) error {
 		current, err := s.clientRecord(tx, old.ID)
 		if errors.Is(err, store.ErrNotFound) {

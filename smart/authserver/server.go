@@ -37,8 +37,9 @@ type Config struct {
 	// are encrypted with it.
 	Key []byte
 
-	OpenRegistration   bool   // anyone may register a client, for any scope; for demonstrations on loopback only
-	InitialAccessToken string // else: the bearer token that RFC 7591 registration asks for; empty: no registration
+	OpenRegistration   bool              // anyone may register a client, for any scope; for demonstrations on loopback only
+	InitialAccessToken string            // else: the bearer token that RFC 7591 registration asks for; empty: no registration
+	Statements         []StatementIssuer // whose software statements are taken; each alone permits to register what it says
 
 	LoginURL      func(pendingID string) string // the page that signs the person in and asks for approval
 	ManagementURL string                        // where people see and end what they granted
@@ -75,6 +76,7 @@ type Server struct {
 	secrets  *secrets
 	signing  signingKeys
 	clients  clientKeys // of clients that authenticate by JWT
+	vouchers clientKeys // of issuers of software statements
 	limits   limits
 	handler  http.Handler
 	tokenURL string
@@ -99,7 +101,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if s.secrets, err = newSecrets(c.Key); err != nil {
 		return nil, err
 	}
-	s.clients.init(c)
+	s.clients.init(c, assertionKey)
+	if err := s.initStatements(); err != nil {
+		return nil, err
+	}
 	s.limits.init(c.Now)
 	if err := s.firstKey(ctx); err != nil {
 		return nil, err
