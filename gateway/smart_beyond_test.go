@@ -42,6 +42,7 @@ func partA6(t *testing.T, w *smartWorld) {
 		}
 	})
 	t.Run("A.7 app state", func(t *testing.T) { appStateRows(t, w) })
+	t.Run("A.7 app state of an app that was removed", func(t *testing.T) { removedState(t, w) })
 	t.Run("A.8 brands", func(t *testing.T) { brandRows(t, w) })
 }
 

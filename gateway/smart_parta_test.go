@@ -329,6 +329,8 @@ func partA4(t *testing.T, w *smartWorld) {
 			t.Error("it was written")
 		}
 	})
+	t.Run("A.4.5 mixed entries", func(t *testing.T) { mixedEntries(t, w) })
+	t.Run("A.4.5 all types at once", func(t *testing.T) { allTypes(t, w) })
 	t.Run("A.4.6 scopes only delegate", func(t *testing.T) {
 		okafor := w.enter("dr.okafor", "public", "openid user/*.cruds", nil).str("access_token")
 		expect(t, w.fhir("Patient/pt-1", okafor), 404)

@@ -60,7 +60,7 @@ func (c *clientKeys) init(config Config, fits func(key any) []string) {
 	if c.http != nil {
 		return
 	}
-	dialer := &net.Dialer{Timeout: jwksTimeout, Control: c.publicOnly}
+	dialer := &net.Dialer{Timeout: jwksTimeout, Resolver: config.Resolver, Control: c.publicOnly}
 	c.http = &http.Client{
 		Transport: &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: jwksTimeout, MaxIdleConns: 10,
 			IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true},

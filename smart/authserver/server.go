@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -64,9 +65,10 @@ type Config struct {
 	// nil: one line of text.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, status int, description string)
 
-	HTTPClient        *http.Client // for JWKS URLs; nil: one that refuses private addresses
-	AllowLoopbackJWKS bool         // JWKS URLs may be plain http on a loopback address
-	Logger            *slog.Logger // nil: slog.Default
+	HTTPClient        *http.Client  // for JWKS URLs; nil: one that refuses private addresses
+	Resolver          *net.Resolver // of the names in JWKS URLs, when HTTPClient is nil; nil: the system's
+	AllowLoopbackJWKS bool          // JWKS URLs may be plain http on a loopback address
+	Logger            *slog.Logger  // nil: slog.Default
 }
 
 // A Server is the authorization server. It is safe for concurrent use.
