@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -36,9 +37,10 @@ type actor struct {
 	doc    *html.Node // of a page
 	away   *url.URL   // where the last redirect led, when it left the gateway
 
-	bearer   string // what the app shows to the FHIR server
-	app      string // the app's client id
-	verifier string // of the launch under way
+	bearer   string     // what the app shows to the FHIR server
+	app      string     // the app's client id
+	verifier string     // of the launch under way
+	more     url.Values // parameters that the app adds to its requests
 }
 
 func newActor(s *stage, name string) *actor {
@@ -189,6 +191,7 @@ func (a *actor) authorize(client, scope, launch string) error {
 	if launch != "" {
 		query.Set("launch", launch)
 	}
+	maps.Copy(query, a.more)
 	return a.enter("/oauth/authorize?" + query.Encode())
 }
 
