@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -48,11 +49,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		r.Use(loopbackOnly(c.BaseURL))
 	}
 	p.mountHealth(r)
-	if err := p.mountMetrics(r, c, measured); err != nil {
-		return nil, err
-	}
-
-	if err := p.mountAdmin(c); err != nil {
+	if err := errors.Join(p.mountMetrics(r, c, measured), p.mountAdmin(c)); err != nil {
 		return nil, err
 	}
 
