@@ -53,16 +53,9 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		return nil, err
 	}
 
-	providers, err := signIns(c, now)
+	providers, err := p.signIns(ctx, r, c, now)
 	if err != nil {
 		return nil, err
-	}
-	if c.Demo {
-		provider, err := p.addDemo(ctx, r, c, now)
-		if err != nil {
-			return nil, err
-		}
-		providers = append(providers, provider)
 	}
 	if err := p.core.appointAdmins(ctx, c.Admins); err != nil {
 		return nil, err
@@ -101,8 +94,8 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	return p, nil
 }
 
-// signIns are the providers at which people sign in.
-func signIns(c *config.Config, now func() time.Time) ([]*idp.Provider, error) {
+// signIns are the providers at which people sign in; the demo adds its own.
+func (p *Program) signIns(ctx context.Context, r *gin.Engine, c *config.Config, now func() time.Time) ([]*idp.Provider, error) {
 	var providers []*idp.Provider
 	for _, is := range c.Issuers {
 		provider, err := idp.New(idp.Config{
@@ -114,7 +107,11 @@ func signIns(c *config.Config, now func() time.Time) ([]*idp.Provider, error) {
 		}
 		providers = append(providers, provider)
 	}
-	return providers, nil
+	if !c.Demo {
+		return providers, nil
+	}
+	provider, err := p.addDemo(ctx, r, c, now)
+	return append(providers, provider), err
 }
 
 // callbackPath is where browsers come back to from signing in at a provider.

@@ -10,7 +10,7 @@ import (
 // What commits while an older transaction still writes is not in the log before
 // that has ended: it could enter something in front of it.
 func TestLogWaitsForOlderWriters(t *testing.T) {
-	dsn := pgtest.Open(t)
+	dsn := pgtest.At(t, t.TempDir()) // a database in which nobody else writes
 	s := openAt(t, dsn)
 	put(t, s, "1")
 	entries := func() (ids string) {
