@@ -27,34 +27,26 @@ func (g *Guard) Everything(ctx context.Context, c Caller, id string, values url.
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
-	var page *fhir.Page
-	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+	return g.list(ctx, c, e, what, func(tx *engine.Tx) (*fhir.Page, error) {
 		s, patients, err := g.recordsOf(tx, c, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.about, s.types = "", types
 		e.Patients = s.owners
 		if id != "" {
 			e.seenBy(s)
 			if _, err := tx.Read(fhir.Key{Type: "Patient", ID: id}, s.inRecord); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		if page, err = tx.PatientEverything(patients, q, s.inRecord); err != nil {
-			return err
+		page, err := tx.PatientEverything(patients, q, s.inRecord)
+		if err != nil {
+			return nil, err
 		}
 		e.page(s, page)
-		return nil
+		return page, nil
 	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	if err := g.auditor.write(ctx, e); err != nil {
-		return nil, err
-	}
-	page.Next = g.sealLink(c, what, page.Next)
-	return page, nil
 }
 
 // everythingQuery reads the parameters and gives the types of a record that the

@@ -21,29 +21,21 @@ func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
-	var page *fhir.Page
-	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+	return g.list(ctx, c, e, key.String()+"/_history", func(tx *engine.Tx) (*fhir.Page, error) {
 		s, err := g.lookAt(tx, c, key, smart.MayRead)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		e.seenBy(s)
-		if page, err = tx.History(key, q, s.sight); err != nil {
-			return err
+		page, err := tx.History(key, q, s.sight)
+		if err != nil {
+			return nil, err
 		}
 		for _, entry := range page.Entries {
 			e.returned(entry.Resource)
 		}
-		return nil
+		return page, nil
 	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	if err := g.auditor.write(ctx, e); err != nil {
-		return nil, err
-	}
-	page.Next = g.sealLink(c, key.String()+"/_history", page.Next)
-	return page, nil
 }
 
 // historyQuery reads the parameters of a history; what names it, in its links.
@@ -84,32 +76,24 @@ func (g *Guard) logHistory(ctx context.Context, c Caller, e *auditEntry, types [
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
-	var page *fhir.Page
-	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+	return g.list(ctx, c, e, what, func(tx *engine.Tx) (*fhir.Page, error) {
 		limits := limitsToAny(c, types, smart.MaySearch)
 		s, err := g.look(tx, c, "", smart.MaySearch, limits)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.types = types
 		sources, err := s.sources(tx, limits)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if page, err = tx.LogHistory(sources, q, s.only); err != nil {
-			return err
+		page, err := tx.LogHistory(sources, q, s.only)
+		if err != nil {
+			return nil, err
 		}
 		e.page(s, page)
-		return nil
+		return page, nil
 	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	if err := g.auditor.write(ctx, e); err != nil {
-		return nil, err
-	}
-	page.Next = g.sealLink(c, what, page.Next)
-	return page, nil
 }
 
 // only is the sight of a call that is about some types and no others.

@@ -139,6 +139,24 @@ func (g *Guard) readIn(tx *engine.Tx, c Caller, e *auditEntry, key fhir.Key, rea
 	return found, nil
 }
 
+// list reads a page on a snapshot, logs what it shows and binds its next link,
+// which is for the interaction that what names, to the caller.
+func (g *Guard) list(ctx context.Context, c Caller, e *auditEntry, what string, read func(*engine.Tx) (*fhir.Page, error)) (*fhir.Page, error) {
+	var page *fhir.Page
+	err := g.engine.View(ctx, func(tx *engine.Tx) (err error) {
+		page, err = read(tx)
+		return err
+	})
+	if err != nil {
+		return nil, g.refused(ctx, e, err)
+	}
+	if err := g.auditor.write(ctx, e); err != nil {
+		return nil, err
+	}
+	page.Next = g.sealLink(c, what, page.Next)
+	return page, nil
+}
+
 // maxPage is the most entries that a page can be asked for.
 const maxPage = 1000
 

@@ -19,27 +19,19 @@ func (g *Guard) SearchSystem(ctx context.Context, c Caller, values url.Values, l
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
-	var page *fhir.Page
-	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+	return g.list(ctx, c, e, "", func(tx *engine.Tx) (*fhir.Page, error) {
 		s, err := g.look(tx, c, "", smart.MaySearch, systemPatients(c, types, queries))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.types = types
-		if page, err = tx.SearchSystem(queries, s.sight); err != nil {
-			return err
+		page, err := tx.SearchSystem(queries, s.sight)
+		if err != nil {
+			return nil, err
 		}
 		e.page(s, page)
-		return nil
+		return page, nil
 	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	if err := g.auditor.write(ctx, e); err != nil {
-		return nil, err
-	}
-	page.Next = g.sealLink(c, "", page.Next)
-	return page, nil
 }
 
 func (g *Guard) systemQueries(c Caller, values url.Values, lenient bool) ([]*search.Query, []fhir.Type, error) {
