@@ -15,8 +15,10 @@ import (
 // The order of commits. A serial number would not do: a transaction may draw one
 // and commit after others that drew theirs later, behind the back of whoever has
 // read those. So an entry stands under the number of its transaction (xid8), and
-// nothing is read from the oldest transaction on that was still running when the
-// snapshot was taken: all that is below has ended.
+// who follows the log reads nothing from the oldest transaction on that was still
+// running when the snapshot was taken: all that is below has ended. Read backwards
+// it is whole, a commit of a moment ago included: who goes on to what is older
+// misses nothing of what was there when they began.
 //
 // Transactions of other databases, and the server's own (autovacuum), have numbers
 // too, but never write here, so they hold nothing up. One that has ended since the
@@ -68,7 +70,12 @@ func parsePlace(s string) (place, error) {
 	return place{}, errors.New("pgstore: not a position of the log")
 }
 
-func (r *reader) Log(q store.LogQuery) (list []store.LogEntry, err error) {
+func (r *reader) Log(q store.LogQuery) ([]store.LogEntry, error) {
+	return r.log(q, !q.Reverse)
+}
+
+// log lists entries, if asked only those in front of which nothing can come.
+func (r *reader) log(q store.LogQuery, onlySettled bool) (list []store.LogEntry, err error) {
 	if q.Limit <= 0 {
 		return nil, nil
 	}
@@ -83,7 +90,10 @@ func (r *reader) Log(q store.LogQuery) (list []store.LogEntry, err error) {
 	if q.Type != "" {
 		b.WriteString(`l.type = ` + b.bytes(q.Type) + ` AND `)
 	}
-	b.WriteString(`(l.era < ` + currentEra + ` OR l.xid < ` + settled + ` OR l.xid = (SELECT ` + thisTransaction + `))`)
+	b.WriteString(`TRUE`)
+	if onlySettled {
+		b.WriteString(` AND (l.era < ` + currentEra + ` OR l.xid < ` + settled + ` OR l.xid = (SELECT ` + thisTransaction + `))`)
+	}
 	direction, beyond := "", ">"
 	if q.Reverse {
 		direction, beyond = " DESC", "<"

@@ -49,12 +49,12 @@ func (s *Store) watch(ctx context.Context, every time.Duration, newest string) {
 	}
 }
 
-// newest gives the position of the newest entry that can be read, empty without
-// one.
+// newest gives the position of the newest entry that a follower can read, empty
+// without one.
 func (s *Store) newest(ctx context.Context) (position string, err error) {
 	r := &reader{session: &session{store: s, ctx: ctx, begin: beginView}}
 	defer r.leave()
-	entries, err := r.Log(store.LogQuery{Reverse: true, Limit: 1})
+	entries, err := r.log(store.LogQuery{Reverse: true, Limit: 1}, true)
 	if err != nil || len(entries) == 0 {
 		return "", err
 	}

@@ -84,7 +84,9 @@ type Reader interface {
 	Search(Query) ([]Hit, error)
 	// Count gives how many live resources match; Sort, After and Limit are ignored.
 	Count(Query) (int, error)
-	// Log lists commits in their order.
+	// Log lists commits in their order. Newest first, it has all of them; oldest
+	// first, it may end before commits of a moment ago, if others may still come in
+	// front of those.
 	Log(LogQuery) ([]LogEntry, error)
 	// Record gives a record or ErrNotFound. An expired record that was not swept is
 	// returned like any other: the caller judges by its own clock.
