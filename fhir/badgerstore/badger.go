@@ -80,15 +80,15 @@ type tuning struct {
 	letGo int64
 
 	// Bytes in a table in memory. A Badger transaction may have a seventh of that:
-	// of 16 MB about 20,000 keys, or 700 resources with 30 terms. What is larger is
-	// stored in parts.
+	// of 8 MB about 10,000 keys, or 170 resources of the sample data. What is larger
+	// is stored in parts.
 	memTable int64
 }
 
 func defaultTuning() tuning {
 	return tuning{
 		owner: 10, little: 50, much: 500, countUpTo: 4096, owners: 1024, joinUpTo: 1000,
-		block: blockRows, keys: 1_000_000, part: math.MaxInt, logFile: 64 << 20, memTable: 16 << 20,
+		block: blockRows, keys: 1_000_000, part: math.MaxInt, logFile: 64 << 20, memTable: 8 << 20,
 		letGo: 8 << 20,
 	}
 }
@@ -175,6 +175,10 @@ func options(c Config, tune tuning) badger.Options {
 	o.NumMemtables = 2
 	o.BlockCacheSize = 16 << 20
 	o.BaseLevelSize = 32 << 20 // fewer levels, so less is written again and again
+	// A dozen tables are built at a time, each in twice its size of memory and more,
+	// so they stay small at every level. A process may map 65,530 files by default:
+	// enough for a quarter of a terabyte.
+	o.BaseTableSize, o.TableSizeMultiplier = tune.memTable/2, 1
 	o.NumCompactors = 2
 	o.Compression = badgeroptions.Snappy // costs nothing that can be measured
 	o.MetricsEnabled = false             // Badger's are global

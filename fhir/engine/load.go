@@ -16,7 +16,7 @@ import (
 // LoadOptions tune a [Loader]; the zero value is good.
 type LoadOptions struct {
 	Workers int // goroutines that parse; 0: one for each core
-	Slice   int // resources of one transaction; 0: 256
+	Slice   int // resources of one transaction; 0: 160
 
 	// Progress is called after every durable slice, by the goroutine that called
 	// Load, with the bytes of the sources that are done and the bytes of all (0 when
@@ -72,7 +72,7 @@ func (e *Engine) NewLoader(opt LoadOptions) *Loader {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
 	if opt.Slice <= 0 {
-		opt.Slice = 256
+		opt.Slice = 160
 	}
 	return &Loader{engine: e, opt: opt, conditional: map[string]fhir.Key{}}
 }
