@@ -210,10 +210,18 @@ func (s *Server) RevokeGrant(ctx context.Context, login, id string) error {
 }
 
 // EndLogin ends everything that a person granted, as an administrator does when a
-// login was stolen; the next request with any of the tokens fails.
+// login was stolen; the next request with any of the tokens fails, and the codes
+// that are still under way lead to nothing.
 func (s *Server) EndLogin(ctx context.Context, login string) error {
 	if login == "" {
 		return nil
+	}
+	err := s.config.Store.Update(ctx, func(w store.Writer) error {
+		now := s.config.Now()
+		return put(w, kindEnded, byLogin(login), now, now.Add(2*codeLife))
+	})
+	if err != nil {
+		return err
 	}
 	return s.endAll(ctx, byLogin(login))
 }
@@ -221,6 +229,16 @@ func (s *Server) EndLogin(ctx context.Context, login string) error {
 // EndGrant ends one grant, whoever gave it; none is no error.
 func (s *Server) EndGrant(ctx context.Context, id string) error {
 	return s.config.Store.Update(ctx, func(w store.Writer) error { return s.endGrant(w, id) })
+}
+
+// overtaken reports whether everything of the person was ended after they answered.
+func (s *Server) overtaken(r store.Reader, g *grantRecord) (bool, error) {
+	var ended time.Time
+	err := get(r, s.config.Now(), kindEnded, byLogin(g.Identity.Login), &ended)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && !g.Created.After(ended), err
 }
 
 // EndSession ends the grants with online_access that were given in a session, and

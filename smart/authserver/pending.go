@@ -105,16 +105,27 @@ func errNoPending() *smart.Error {
 	return invalidRequest("This request to connect an app has expired or was answered already. Start again from the app.")
 }
 
-func (s *Server) pending(r store.Reader, id string) (*pendingRecord, error) {
+// pending gives a waiting request and its client. A registration that changed
+// meanwhile counts as it is now: a redirect URI that is gone leaves nothing to
+// answer, scopes that are gone are not asked for any more.
+func (s *Server) pending(r store.Reader, id string) (*pendingRecord, *clientRecord, error) {
 	var p pendingRecord
 	err := get(r, s.config.Now(), kindPending, s.secrets.key(kindPending, id), &p)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, errNoPending()
+		return nil, nil, errNoPending()
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &p, nil
+	client, err := s.clientRecord(r, p.ClientID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !client.MatchRedirect(p.RedirectURI) {
+		return nil, nil, errNoPending()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	p.Scopes = smart.KnownScopes(p.Scopes).Narrow(smart.KnownScopes(client.Scope)).String()
+	return &p, client, nil
 }
 
 // Pending gives a waiting authorization request. None, an expired and an
@@ -124,15 +135,9 @@ func (s *Server) Pending(ctx context.Context, id string) (*Pending, error) {
 	var client *clientRecord
 	err := s.config.Store.View(ctx, func(r store.Reader) error {
 		var err error
-		if p, err = s.pending(r, id); err != nil {
-			return err
-		}
-		client, err = s.clientRecord(r, p.ClientID)
+		p, client, err = s.pending(r, id)
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, errNoPending()
-	}
 	if err != nil {
 		return nil, asError(err)
 	}
@@ -159,18 +164,11 @@ func (s *Server) Pending(ctx context.Context, id string) (*Pending, error) {
 // are not granted without a patient.
 func (s *Server) Approve(ctx context.Context, pendingID string, a Approval) (redirectURL string, err error) {
 	err = s.config.Store.Update(ctx, func(w store.Writer) error {
-		p, err := s.pending(w, pendingID)
+		p, client, err := s.pending(w, pendingID)
 		if err != nil {
 			return err
 		}
 		if err := w.DeleteRecord(kindPending, s.secrets.key(kindPending, pendingID)); err != nil {
-			return err
-		}
-		client, err := s.clientRecord(w, p.ClientID)
-		if errors.Is(err, store.ErrNotFound) {
-			return errNoPending()
-		}
-		if err != nil {
 			return err
 		}
 		g, refusal := s.approved(p, client.Client, a)
@@ -201,7 +199,7 @@ func (s *Server) Approve(ctx context.Context, pendingID string, a Approval) (red
 // approved makes the grant that an approval stands for, or says why there is none.
 func (s *Server) approved(p *pendingRecord, client smart.Client, a Approval) (*grantRecord, *smart.Error) {
 	g := &grantRecord{ClientID: client.ID, ClientName: client.Name, Identity: a.Identity, SessionID: a.SessionID,
-		AuthTime: a.AuthTime, ACR: a.ACR, Nonce: p.Nonce}
+		AuthTime: a.AuthTime, ACR: a.ACR, Nonce: p.Nonce, Created: s.config.Now()}
 	g.Context = smart.Context{Patient: a.Patient, Encounter: a.Encounter, FHIRContext: a.Related}
 	if l := p.Launch; l != nil {
 		if l.Identity.FHIRUser != "" && l.Identity.FHIRUser != a.Identity.FHIRUser {
@@ -260,7 +258,7 @@ func sayable(sc smart.Scope, c smart.Context) bool {
 // browser to.
 func (s *Server) Deny(ctx context.Context, pendingID, code, description string) (redirectURL string, err error) {
 	err = s.config.Store.Update(ctx, func(w store.Writer) error {
-		p, err := s.pending(w, pendingID)
+		p, _, err := s.pending(w, pendingID)
 		if err != nil {
 			return err
 		}

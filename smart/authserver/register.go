@@ -223,23 +223,26 @@ func (s *Server) replaceRegistration(w http.ResponseWriter, r *http.Request, old
 		s.writeError(w, r, err)
 		return
 	}
-	if !s.config.OpenRegistration {
-		in.Scope = smart.KnownScopes(in.Scope).Narrow(smart.KnownScopes(old.Scope)).String()
-	}
-	client, secret, err := s.registered(in, old)
-	if err != nil {
-		s.writeError(w, r, err)
-		return
-	}
-	rec := &clientRecord{Client: client, Created: old.Created, Registration: old.Registration, Statement: in.Statement, Vouched: old.Vouched}
+	var rec *clientRecord
+	var secret string
 	err = s.config.Store.Update(r.Context(), func(tx store.Writer) error {
-		current, err := s.clientRecord(tx, old.ID)
+		current, err := s.clientRecord(tx, old.ID) // again, here: an administrator may have changed it meanwhile
 		if errors.Is(err, store.ErrNotFound) {
 			return invalidToken()
 		}
 		if err != nil {
 			return err
 		}
+		next := *in
+		if err := s.holdTo(tx, &next, current); err != nil {
+			return err
+		}
+		client, made, err := s.registered(&next, current)
+		if err != nil {
+			return err
+		}
+		secret = made
+		rec = &clientRecord{Client: client, Created: current.Created, Registration: current.Registration, Statement: in.Statement, Vouched: current.Vouched}
 		return s.putClient(tx, current, rec)
 	})
 	if err != nil {
@@ -247,6 +250,40 @@ func (s *Server) replaceRegistration(w http.ResponseWriter, r *http.Request, old
 		return
 	}
 	writeJSON(w, http.StatusOK, s.describe(rec, secret, ""))
+}
+
+// holdTo keeps a client that replaces its own registration from gaining by it: it
+// stays within the scopes that it was given, and takes over neither an origin of
+// another client nor what is named by code in a scope, which lead to state that
+// other apps keep here. Where anyone may register anything there is nothing to hold.
+func (s *Server) holdTo(r store.Reader, in *registration, old *clientRecord) error {
+	if s.config.OpenRegistration {
+		return nil
+	}
+	given := smart.KnownScopes(old.Scope)
+	if in.Scope == "" {
+		in.Scope = old.Scope
+	}
+	in.Scope = smart.KnownScopes(in.Scope).Filter(func(sc smart.Scope) bool {
+		return !sc.Params.Has("code") || !sc.Covers("Basic") || given.Has(sc.Text)
+	}).Narrow(given).String()
+	if in.Scope == "" {
+		return oauthError("invalid_client_metadata", "scope: none that this client was registered for")
+	}
+	before := old.Origins()
+	for _, origin := range (smart.Client{RedirectURIs: in.RedirectURIs, LaunchURI: in.LaunchURI}).Origins() {
+		if slices.Contains(before, origin) || strings.HasPrefix(origin, "http:") { // of the person's own device
+			continue
+		}
+		taken, err := r.Records(kindOrigin, origin+" ", "", 1)
+		if err != nil {
+			return err
+		}
+		if len(taken) > 0 {
+			return &smart.Error{Code: "invalid_redirect_uri", Description: "redirect_uris and launch_uri must not lead to where another client runs"}
+		}
+	}
+	return nil
 }
 
 // bearer gives the token of an Authorization header (RFC 6750 section 2.1).

@@ -128,7 +128,15 @@ func (s *Server) firstTokens(w store.Writer, g *grantRecord) (*tokenResponse, er
 			return nil, err
 		}
 	}
-	scopes, family := g.scopes(), randomBytes(familySize)
+	if ended, err := s.overtaken(w, g); err != nil {
+		return nil, err
+	} else if ended {
+		return nil, invalidGrant("The code is unknown or expired.")
+	}
+	scopes, family := g.scopes().Narrow(smart.KnownScopes(client.Scope)), randomBytes(familySize) // it may have shrunk
+	if g.Scopes = scopes.String(); len(scopes) == 0 {
+		return nil, invalidGrant("None of what was granted can be granted to the client any more.")
+	}
 	g.ID, g.Created = s.grantID(family), s.config.Now()
 	life, refresh := lifeOf(client.Client, tokenLife), refreshLifeOf(client.Client, scopes)
 	if refresh > 0 {
