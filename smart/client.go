@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The ways a client shows who it is (RFC 7591 section 2,
@@ -54,6 +56,16 @@ const (
 	maxRefreshLife = 366 * 24 * 60 * 60
 )
 
+// MaxClientID is the greatest length of a client's id, in bytes.
+const MaxClientID = 200
+
+// Limits on what else a client says of itself.
+const (
+	maxName      = 100  // characters
+	maxURI       = 2000 // bytes
+	maxRedirects = 50
+)
+
 // MayUse reports whether the client is registered for a grant type.
 func (c Client) MayUse(grantType string) bool { return slices.Contains(c.GrantTypes, grantType) }
 
@@ -67,8 +79,11 @@ func (c Client) Check() error {
 	bad := func(format string, a ...any) error {
 		return &Error{Code: "invalid_client_metadata", Description: fmt.Sprintf(format, a...)}
 	}
-	if c.ID == "" || !isScopeToken(c.ID) || strings.ContainsAny(c.ID, ":%+") {
+	if c.ID == "" || len(c.ID) > MaxClientID || !isScopeToken(c.ID) || strings.ContainsAny(c.ID, ":%+") {
 		return bad("client_id has characters that HTTP Basic would change")
+	}
+	if why := c.checkNames(); why != "" {
+		return bad("%s", why)
 	}
 	for _, g := range c.GrantTypes {
 		if g != GrantCode && g != GrantRefresh && g != GrantClientCredentials {
@@ -116,12 +131,31 @@ func (c Client) Check() error {
 	return nil
 }
 
+// checkNames holds what people read of a client, and what is kept of it, to
+// sizes; a name is one line that reads as it is written.
+func (c Client) checkNames() string {
+	odd := func(r rune) bool {
+		return r == utf8.RuneError || unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) // invisible, or turning others around
+	}
+	switch {
+	case utf8.RuneCountInString(c.Name) > maxName:
+		return fmt.Sprintf("client_name has more than %d characters", maxName)
+	case strings.IndexFunc(c.Name, odd) >= 0:
+		return "client_name has characters that cannot be seen"
+	case len(c.RedirectURIs) > maxRedirects:
+		return fmt.Sprintf("redirect_uris are more than %d", maxRedirects)
+	case len(c.LaunchURI) > maxURI || len(c.LogoURI) > maxURI || len(c.JWKSURI) > maxURI:
+		return fmt.Sprintf("launch_uri, logo_uri and jwks_uri have %d characters at most", maxURI)
+	}
+	return ""
+}
+
 // checkRedirect holds RFC 9700 section 2.1 and RFC 8252 section 7: no wildcard,
 // no fragment; https, http on loopback, or, for apps without a secret, a
 // private-use scheme with a dot.
 func checkRedirect(uri string, confidential bool) error {
 	u, err := url.Parse(uri)
-	if err != nil || !u.IsAbs() || len(uri) > 2000 {
+	if err != nil || !u.IsAbs() || len(uri) > maxURI {
 		return fmt.Errorf("%q is not an absolute URI", uri)
 	}
 	switch {

@@ -106,3 +106,23 @@ func TestLivesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesOfClients(t *testing.T) {
+	long := "https://a.example/" + strings.Repeat("x", 2000)
+	for name, c := range map[string]smart.Client{
+		"plain": {Name: "Growth Chart – für Kinder 2"}, "long name": {Name: strings.Repeat("ü", 101)}, "two lines": {Name: "A\nB"}, "turned around": {Name: "A\u202eB"},
+		"invisible": {Name: "A\u200bB"}, "no UTF-8": {Name: "A\xffB"}, "line separator": {Name: "A\u2028B"}, "long id": {ID: strings.Repeat("a", smart.MaxClientID+1)},
+		"launch": {LaunchURI: long}, "logo": {LogoURI: long}, "redirects": {RedirectURIs: slices.Repeat([]string{"https://a.example/cb"}, 51)},
+	} {
+		if c.ID == "" {
+			c.ID = "a"
+		}
+		if c.RedirectURIs == nil {
+			c.RedirectURIs = []string{"https://a.example/cb"}
+		}
+		c.AuthMethod, c.GrantTypes = smart.AuthNone, []string{smart.GrantCode}
+		if err := c.Check(); (err == nil) != (name == "plain") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

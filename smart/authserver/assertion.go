@@ -106,7 +106,7 @@ func claimedIssuer(token string) string {
 	}
 	text, err := base64.RawURLEncoding.DecodeString(payload)
 	var claims assertion
-	if err != nil || json.Unmarshal(text, &claims) != nil || len(claims.Issuer) > 200 {
+	if err != nil || json.Unmarshal(text, &claims) != nil || len(claims.Issuer) > smart.MaxClientID {
 		return ""
 	}
 	return claims.Issuer

@@ -205,6 +205,10 @@ func (s *Server) checkAudience(form url.Values) error {
 	return nil
 }
 
+// longAge is the longest max_age in seconds that is told apart from more: ten
+// years, which a time.Duration holds.
+const longAge = 10 * 366 * 24 * 60 * 60
+
 // promptAndAge reads OpenID Connect Core section 3.1.2.1. login asks for a fresh
 // sign-in, which is what max_age=0 says too.
 func promptAndAge(form url.Values) (prompt []string, maxAge *int, err error) {
@@ -222,6 +226,7 @@ func promptAndAge(form url.Values) (prompt []string, maxAge *int, err error) {
 		if err != nil || n < 0 {
 			return nil, nil, invalidRequest("max_age must be a number of seconds")
 		}
+		n = min(n, longAge)
 		maxAge = &n
 	}
 	if slices.Contains(prompt, "login") {

@@ -29,6 +29,7 @@ const (
 	maxJWKSLife   = time.Hour
 	refetchBurst  = 5 // fetches for an unknown kid, then one in each refetchPause
 	refetchPause  = 10 * time.Second
+	failedPause   = 5 * time.Second // after a fetch that failed; who waited for it does not try again
 	maxJWKSCached = 1000
 )
 
@@ -49,6 +50,7 @@ type jwksEntry struct {
 	mu      sync.Mutex
 	keys    []jose.JSONWebKey
 	fresh   time.Time // until when
+	failed  time.Time // when the last fetch did
 	budget  float64   // fetches for unknown kids that are left
 	counted time.Time // when budget was right
 }
@@ -116,9 +118,16 @@ func (c *clientKeys) key(ctx context.Context, client smart.Client, kid, alg stri
 			return key, err
 		}
 	}
+	noKeys := errors.New("the client's keys cannot be fetched")
+	if now.Before(e.failed.Add(failedPause)) {
+		return nil, noKeys
+	}
 	keys, life, err := c.fetch(ctx, client.JWKSURI)
 	if err != nil {
-		return nil, errors.New("the client's keys cannot be fetched")
+		if ctx.Err() == nil { // else it is the caller who did not wait
+			e.failed = c.now()
+		}
+		return nil, noKeys
 	}
 	e.keys, e.fresh = keys, now.Add(life)
 	return pick(keys, kid, alg, c.fits)

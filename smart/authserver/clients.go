@@ -79,6 +79,9 @@ func (s *Server) clientRecord(r store.Reader, id string) (*clientRecord, error) 
 
 // client gives a client or store.ErrNotFound.
 func (s *Server) client(ctx context.Context, id string) (c *clientRecord, err error) {
+	if len(id) > smart.MaxClientID {
+		return nil, store.ErrNotFound
+	}
 	err = s.config.Store.View(ctx, func(r store.Reader) error {
 		c, err = s.clientRecord(r, id)
 		return err

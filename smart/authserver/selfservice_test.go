@@ -2,9 +2,16 @@ package authserver_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"mypatients/smart"
 	"mypatients/smart/authserver"
@@ -137,4 +144,70 @@ func codeIn(t *testing.T, location string) string {
 		t.Fatalf("no code in %q", location)
 	}
 	return u.Query().Get("code")
+}
+
+// A public client only says who it is, which anybody can: it asks about tokens by
+// one of its own.
+func TestIntrospectionByPublicClients(t *testing.T) {
+	w := newWorld(t, nil)
+	w.put(smart.Client{ID: "another", RedirectURIs: []string{callback}, AuthMethod: smart.AuthNone, GrantTypes: []string{"authorization_code"}, Scope: everything})
+	token := w.login(standalone).str("access_token")
+	for _, id := range []string{"public", "another"} {
+		want(t, w.post("/oauth/introspect", url.Values{"token": {token}, "client_id": {id}}), 401, "invalid_client")
+		want(t, w.post("/oauth/introspect", url.Values{"token": {token}}, "Authorization", basic(id, "")), 401, "invalid_client")
+		want(t, w.post("/oauth/introspect", url.Values{"token": {token}}, "Authorization", basic(id, "x")), 401, "invalid_client")
+	}
+	if a := w.post("/oauth/introspect", url.Values{"token": {token}}, "Authorization", basic("confidential", secret)); a.json["active"] != true {
+		t.Errorf("a resource server: %s", a.body)
+	}
+}
+
+// What strangers send does not stay in memory, however long it is.
+func TestStrangersTakeNoMemory(t *testing.T) {
+	w := newWorld(t, nil)
+	held := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	long := strings.Repeat("x", 60<<10)
+	send := func(from, n int) {
+		for i := range n {
+			want(t, w.post("/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}, "client_id": {fmt.Sprint(from+i, long)}}), 401, "invalid_client")
+		}
+	}
+	send(0, 10)
+	before := held()
+	for round := range 10 {
+		w.pass(time.Hour) // lest they be told to wait
+		send(100*(round+1), 30)
+	}
+	if grown := held() - before; grown > 6<<20 {
+		t.Errorf("300 requests left %d KB behind", grown>>10)
+	}
+}
+
+// Whoever waited for keys that could not be fetched does not fetch them again.
+func TestFailedFetchIsNotRepeated(t *testing.T) {
+	w := newWorld(t, nil)
+	var fetched atomic.Int32
+	at := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		fetched.Add(1)
+		rw.WriteHeader(500)
+	}))
+	t.Cleanup(at.Close)
+	w.put(smart.Client{ID: "slow", AuthMethod: smart.AuthPrivateKeyJWT, JWKSURI: at.URL, GrantTypes: []string{"client_credentials"}, Scope: "system/*.rs"})
+	for range 10 {
+		want(t, w.backendToken(w.assertion("slow"), "system/*.rs"), 401, "invalid_client")
+	}
+	if n := fetched.Load(); n != 1 {
+		t.Errorf("fetched %d times", n)
+	}
+	w.pass(10 * time.Second)
+	w.backendToken(w.assertion("slow"), "system/*.rs")
+	if n := fetched.Load(); n != 2 {
+		t.Errorf("fetched %d times after a while", n)
+	}
 }
