@@ -56,7 +56,11 @@ func newUpstream(s *stage) *upstream {
 		return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &u.key.PublicKey, KeyID: "k", Algorithm: "ES256", Use: "sig"}}}
 	})
 	answer("/token", func(*http.Request) any {
-		return map[string]any{"access_token": "x", "token_type": "Bearer", "id_token": u.sign("JWT", map[string]any{"nonce": u.asked.Get("nonce")})}
+		with := map[string]any{"nonce": u.asked.Get("nonce")}
+		if forged, ok := u.who["nonce"]; ok {
+			with["nonce"] = forged
+		}
+		return map[string]any{"access_token": "x", "token_type": "Bearer", "id_token": u.sign("JWT", with)}
 	})
 	return u
 }
@@ -256,15 +260,86 @@ func TestStepUpOfAnApp(t *testing.T) {
 	if got := invite(); got != 401 {
 		t.Errorf("six minutes later: got %d", got)
 	}
-	// Who has it already is not asked again, and what nobody knows is no reason to.
+	// Who has it already is not asked again; what nobody knows is not to be had.
 	grace.more = url.Values{"acr_values": {"mfa"}}
 	connect()
 	if grace.away != nil {
 		t.Errorf("sent to %s again", grace.away)
 	}
+	unmet := func(what string) {
+		t.Helper()
+		if grace.away == nil || !strings.HasPrefix(grace.away.String(), appCallback) || grace.away.Query().Get("error") != "unmet_authentication_requirements" || grace.away.Query().Get("state") == "" {
+			t.Errorf("%s: led to %v, %d %s", what, grace.away, grace.status, grace.said())
+		}
+	}
 	grace.more = url.Values{"acr_values": {"gold"}}
 	connect()
-	if grace.away != nil {
-		t.Errorf("sent to %s for what nobody knows", grace.away)
+	unmet("a strength that nobody knows")
+	u.open(grace, "/patient") // and nothing is left of it
+	u.open(grace, "/signin?provider=up&next=/patient")
+	u.signIn(grace, map[string]any{"sub": "grace", "acr": "pwd", "auth_time": s.clock.Now().Unix()})
+	grace.more = url.Values{"acr_values": {"mfa"}}
+	connect()
+	u.signIn(grace, map[string]any{"sub": "grace", "acr": "pwd", "auth_time": s.clock.Now().Unix()})
+	unmet("the issuer let them in more weakly")
+	connect()
+	u.open(grace, "/signin/callback/up?"+url.Values{"error": {"unmet_authentication_requirements"}, "state": {grace.away.Query().Get("state")}}.Encode())
+	unmet("the issuer says so itself")
+	// No other state makes it say so.
+	connect()
+	u.open(grace, "/signin/callback/up?"+url.Values{"error": {"unmet_authentication_requirements"}, "state": {"forged"}}.Encode())
+	if grace.away != nil || grace.status != 400 {
+		t.Errorf("a forged answer led to %v, %d", grace.away, grace.status)
+	}
+}
+
+// A browser can leave out what it is to ask the issuer for, above all to sign in
+// again. A step-up counts only when the issuer says that the person just did.
+func TestStepUpCannotBeSkipped(t *testing.T) {
+	folder := t.TempDir()
+	s := emptyStage(t)
+	u := newUpstream(s)
+	s.enter(func(c *config.Config, log *slog.Logger) (*Program, error) {
+		c.Storage.Path = folder
+		up := u.config()
+		up.StepUpACR, up.StepUpMinutes = []string{"mfa"}, 5
+		c.Issuers = []config.Issuer{up}
+		return startDemoOn(t.Context(), c, s.clock.Now, log)
+	})
+	_, err := s.program.core.guard.LinkAccount(t.Context(), u.URL, "grace", "", "", consent.Link{Role: smart.Proxy, Person: "RelatedPerson/rp-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := s.clock.Now()
+	for name, c := range map[string]struct {
+		claims map[string]any
+		status int
+	}{
+		"says nothing":       {map[string]any{}, 403},
+		"signed in before":   {map[string]any{"auth_time": now.Add(-4 * time.Minute).Unix()}, 403},
+		"in milliseconds":    {map[string]any{"auth_time": now.UnixMilli()}, 403},
+		"is of the future":   {map[string]any{"auth_time": now.Add(time.Hour).Unix()}, 403},
+		"another's sign-in":  {map[string]any{"auth_time": now.Unix(), "nonce": "another"}, 403},
+		"signed in just now": {map[string]any{"auth_time": now.Unix()}, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newActor(s, "grace-"+name)
+			u.open(a, "/signin?provider=up&next=/patient")
+			u.signIn(a, map[string]any{"sub": "grace", "acr": "mfa"}) // silently: strong once, nobody says when
+			u.open(a, "/signin/step-up?next=/patient")
+			if a.away == nil || a.away.Query().Get("max_age") != "300" || a.away.Query().Get("prompt") != "login" {
+				t.Fatalf("a sign-in of unknown age is enough: %v", a.away)
+			}
+			who := map[string]any{"sub": "grace", "acr": "mfa"}
+			maps.Copy(who, c.claims)
+			u.signIn(a, who)
+			if a.status != c.status {
+				t.Errorf("got %d %s", a.status, a.said())
+			}
+			u.open(a, "/signin/step-up?next=/patient")
+			if proven := a.away == nil; proven != (c.status == 200) {
+				t.Errorf("proven: %v", proven)
+			}
+		})
 	}
 }

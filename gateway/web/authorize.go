@@ -88,6 +88,8 @@ func (v *visit) pending(id string) (p *authserver.Pending, done bool, err error)
 		return nil, true, v.deny(p, "consent_required", "The person has to approve the app.")
 	case login:
 		return nil, true, v.signInFor(p, next)
+	case v.unmet(p.ACRValues):
+		return nil, true, v.denyUnmet(p)
 	case len(roles(v.who.account)) == 0:
 		return nil, true, v.show(http.StatusForbidden, "stranger", strangerView{Next: next}, nil)
 	case v.who.role == "":

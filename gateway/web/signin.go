@@ -111,6 +111,9 @@ func (s *site) signedIn(v *visit) error {
 		return &smart.Error{Code: "invalid_request", Description: "This sign-in was not started here, or is no longer open. Please start again."}
 	}
 	identity, err := provider.Finish(v.ctx, t.Ticket, v.request.URL.Query())
+	if p := v.unmetBy(err, t); p != nil {
+		return v.denyUnmet(p)
+	}
 	if err != nil {
 		return err
 	}
@@ -142,13 +145,9 @@ func (s *site) signedIn(v *visit) error {
 // settle writes into the session who signed in, and how.
 func (v *visit) settle(identity *idp.Identity, account *consent.Account, t ticket) error {
 	now := v.site.Now()
-	signedIn := identity.AuthTime
-	if signedIn.IsZero() {
-		signedIn = now
-	}
 	v.setTime(keyBegan, now)
 	v.setTime(keySeen, now)
-	v.setTime(keySignedIn, signedIn)
+	v.setTime(keySignedIn, identity.AuthTime) // zero if the provider does not say: nobody knows, so long ago
 	v.setSession(keyACR, identity.ACR)
 	v.setSession(keyAccount, account.ID)
 	v.setSession(keyAgain, t.Again)

@@ -7,6 +7,7 @@ import (
 
 	"mypatients/consent"
 	"mypatients/smart"
+	"mypatients/smart/authserver"
 	"mypatients/smart/idp"
 )
 
@@ -50,12 +51,41 @@ func (v *visit) askForProof() error {
 }
 
 // wantsStepUp reports whether an app asks for a strength of sign-in that the rule
-// for the person knows and the session does not have (RFC 9470 section 4). Other
-// values are wishes that nobody could meet.
+// for the person knows and the session does not have (RFC 9470 section 4). For
+// other values nobody is asked to sign in again: it would not help.
 func (v *visit) wantsStepUp(acr []string) bool {
 	rule, _ := v.site.Guard.StepUp(v.who.account)
 	known := slices.ContainsFunc(acr, func(s string) bool { return slices.Contains(rule.ACR, s) })
-	return known && !slices.Contains(acr, v.session(keyACR))
+	return known && v.unmet(acr)
+}
+
+// unmet reports whether the person has signed in with none of the strengths that
+// an app asks for, if it asks for any.
+func (v *visit) unmet(acr []string) bool {
+	return len(acr) > 0 && !slices.Contains(acr, v.session(keyACR))
+}
+
+// denyUnmet tells an app that the sign-in it asked for is not to be had
+// (https://openid.net/specs/openid-connect-unmet-authentication-requirements-1_0.html,
+// RFC 9470 section 5).
+func (v *visit) denyUnmet(p *authserver.Pending) error {
+	return v.deny(p, errUnmet, "The person has not signed in in a way that the app asks for.")
+}
+
+const errUnmet = "unmet_authentication_requirements"
+
+// unmetBy finds the app's request for which a provider could not sign somebody in
+// strongly enough, if that is what it says.
+func (v *visit) unmetBy(err error, t ticket) *authserver.Pending {
+	var refused *smart.Error
+	if t.Again == "" || !errors.As(err, &refused) || refused.Code != errUnmet {
+		return nil
+	}
+	p, err := v.site.Server.Pending(v.ctx, t.Again)
+	if err != nil {
+		return nil
+	}
+	return p
 }
 
 // stepUp sends somebody to their issuer to sign in again, as strongly as the
@@ -70,7 +100,9 @@ func (s *site) stepUp(v *visit) error {
 		}
 		return v.redirect(next)
 	}
-	return v.begin(provider, ticket{Next: next, StepUp: true}, idp.Options{Prompt: "login", ACRValues: rule.ACR})
+	// What the browser carries to the provider can be changed there. With a limit
+	// of age the answer has to say when the person signed in, and is held to it.
+	return v.begin(provider, ticket{Next: next, StepUp: true}, idp.Options{Prompt: "login", ACRValues: rule.ACR, MaxAge: &rule.Within})
 }
 
 // steppedUp tells somebody who comes back from a step-up how it went.

@@ -132,6 +132,9 @@ func (p *Provider) check(t Ticket, id *oidc.IDToken, access string) (*Identity, 
 	if known.AuthTime > 0 {
 		who.AuthTime = time.Unix(int64(known.AuthTime), 0).UTC()
 	}
+	if who.AuthTime.After(now.Add(skew)) {
+		return nil, failed(errors.New("the sign-in is of the future"))
+	}
 	if err := recent(t, who.AuthTime, now); err != nil {
 		return nil, err
 	}
