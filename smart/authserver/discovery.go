@@ -69,7 +69,7 @@ func (s *Server) metadata() *metadata {
 			"patient/*.cruds", "patient/*.rs", "user/*.cruds", "user/*.rs", "system/*.cruds", "system/*.rs",
 			"patient/*.read", "patient/*.write", "patient/*.*", "user/*.read", "user/*.write", "user/*.*", "system/*.read", "system/*.write", "system/*.*"},
 		ResponseTypes: []string{"code"}, ResponseModes: []string{"query"},
-		GrantTypes:  []string{smart.GrantCode, smart.GrantRefresh, smart.GrantClientCredentials},
+		GrantTypes:  grantTypes,
 		AuthMethods: methods, AuthAlgorithms: algorithms, RevocationMethods: methods, RevocationAlgorithms: algorithms,
 		IntrospectMethods: methods[1:], IntrospectAlgorithms: algorithms,
 		CodeChallengeMethods: []string{"S256"}, IssuerInResponse: true,

@@ -93,6 +93,11 @@ func relay(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	w.Write(answer.body.Bytes())
 }
 
+// jwtBearer is the one type of client assertions (RFC 7523 section 2.2).
+const jwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+var grantTypes = []string{smart.GrantCode, smart.GrantRefresh, smart.GrantClientCredentials}
+
 // checkForm parses the form and checks its shape.
 func (s *Server) checkForm(w http.ResponseWriter, r *http.Request) error {
 	if !isForm(r) {
@@ -112,6 +117,13 @@ func (s *Server) checkForm(w http.ResponseWriter, r *http.Request) error {
 	}
 	if r.PostForm.Has("authorization_details") {
 		return oauthError("invalid_authorization_details", "authorization_details are not supported.")
+	}
+	// What the library refuses it repeats, in the answer and in its log.
+	if t := r.PostForm.Get("grant_type"); t != "" && !slices.Contains(grantTypes, t) {
+		return oauthError("unsupported_grant_type", "grant_type must be %s.", strings.Join(grantTypes, ", "))
+	}
+	if (r.PostForm.Has("client_assertion") || r.PostForm.Has("client_assertion_type")) && r.PostForm.Get("client_assertion_type") != jwtBearer {
+		return invalidRequest("client_assertion_type must be %s.", jwtBearer)
 	}
 	methods := len(r.Header.Values("Authorization"))
 	for _, name := range []string{"client_secret", "client_assertion"} {

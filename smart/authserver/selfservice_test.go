@@ -211,3 +211,25 @@ func TestFailedFetchIsNotRepeated(t *testing.T) {
 		t.Errorf("fetched %d times after a while", n)
 	}
 }
+
+// No answer repeats what a stranger sent, nor has characters that RFC 6749 section
+// 5.2 keeps out of error_description.
+func TestErrorsRepeatNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	odd := "<b>\x00\"\\ä" + strings.Repeat("x", 5000)
+	for _, form := range []url.Values{
+		{"grant_type": {odd}}, {"grant_type": {odd}, "client_id": {"public"}}, {"grant_type": {"refresh_token"}, "refresh_token": {odd}, "client_id": {"public"}},
+		{"grant_type": {"client_credentials"}, "client_assertion_type": {odd}, "client_assertion": {"a.b.c"}},
+		{"grant_type": {"client_credentials"}, "client_assertion_type": {odd}},
+		{"grant_type": {"authorization_code"}, "code": {odd}, "redirect_uri": {odd}, "client_id": {odd}},
+		{"grant_type": {"refresh_token"}, odd: {"1", "2"}}, {odd: {odd}},
+	} {
+		for _, path := range []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect"} {
+			a := w.post(path, form)
+			if a.status != 400 && a.status != 401 || len(a.body) > 400 || strings.Contains(string(a.body), "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") ||
+				strings.IndexFunc(a.str("error_description"), func(c rune) bool { return c < ' ' || c > '~' }) >= 0 {
+				t.Errorf("%s: got %d %.300s", path, a.status, a.body)
+			}
+		}
+	}
+}
