@@ -31,6 +31,7 @@ import (
 const (
 	recordAppState   = "app-state"    // by id
 	recordAppStateOf = "app-state-of" // by subject, code and id
+	recordAppStateIn = "app-state-in" // by system of the code and id, so that those of an app that is gone are found
 )
 
 // Limits on app state.
@@ -78,9 +79,10 @@ func (g *Guard) CreateState(ctx context.Context, c Caller, body []byte) (*fhir.R
 			return nil, fhir.ElementErrorf(fhir.Unprocessable, "Basic.code", "There are %d states of this code and subject already.", maxAppStateOf)
 		}
 		id := strings.ToLower(rand.Text())
-		index := &store.Record{Kind: recordAppStateOf, Key: stateKey(b.subject, b.code) + id}
-		if err := tx.Writer().PutRecord(index); err != nil {
-			return nil, err
+		for _, index := range stateIndexes(b.subject, b.code, id) {
+			if err := tx.Writer().PutRecord(index); err != nil {
+				return nil, err
+			}
 		}
 		return b.store(tx, id, 1)
 	})
@@ -161,10 +163,7 @@ func (g *Guard) DeleteState(ctx context.Context, c Caller, id string, version in
 		if err := g.openState(tx, c, e, smart.MayDelete, now.Subject, now.Code); err != nil {
 			return errors.Join(errStale(), err)
 		}
-		if err := tx.Writer().DeleteRecord(recordAppState, id); err != nil {
-			return err
-		}
-		if err := tx.Writer().DeleteRecord(recordAppStateOf, stateKey(now.Subject, now.Code)+id); err != nil {
+		if err := now.remove(tx.Writer(), id); err != nil {
 			return err
 		}
 		e.Returned = []string{"Basic/" + id}

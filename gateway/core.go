@@ -74,6 +74,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		ErrorPage:         refuse,
 		Extra:             extraDiscovery(c),
 		Current:           k.current,
+		Removed:           k.forgetApp,
 		Types:             func(typ string) bool { return fhir.Type(typ).Valid() },
 		Granular:          granular(k.engine.Registry),
 		Tenant:            c.Tenant,

@@ -53,11 +53,41 @@ func (k *core) appCode(ctx context.Context, clientID, code string) (bool, error)
 	if err != nil {
 		return false, err
 	}
+	return hasCode(client, code), nil
+}
+
+func hasCode(client smart.Client, code string) bool {
 	system, _, _ := strings.Cut(code, "|")
 	if origin, ok := smart.CanonicalOrigin(system); ok && slices.Contains(client.Origins(), origin) {
-		return true, nil
+		return true
 	}
-	return slices.ContainsFunc(smart.KnownScopes(client.Scope), func(s smart.Scope) bool {
-		return s.Type == "Basic" && slices.Contains(s.Params["code"], code)
-	}), nil
+	return slices.Contains(namedCodes(client), code)
+}
+
+// namedCodes are the state codes that a client's scopes name.
+func namedCodes(client smart.Client) []string {
+	var codes []string
+	for _, s := range smart.KnownScopes(client.Scope) {
+		if s.Type == "Basic" {
+			codes = append(codes, s.Params["code"]...)
+		}
+	}
+	return codes
+}
+
+// forgetApp removes the state of an app that was removed, unless another app has
+// the same codes, as those have that run in one place.
+func (k *core) forgetApp(ctx context.Context, gone smart.Client) error {
+	left, err := k.server.Clients(ctx)
+	if err != nil {
+		return err
+	}
+	systems := gone.Origins()
+	for _, code := range namedCodes(gone) {
+		system, _, _ := strings.Cut(code, "|")
+		systems = append(systems, system)
+	}
+	return k.guard.ForgetStates(ctx, systems, func(code string) bool {
+		return !hasCode(gone, code) || slices.ContainsFunc(left, func(c smart.Client) bool { return hasCode(c, code) })
+	})
 }

@@ -119,9 +119,9 @@ func (s *Server) Clients(ctx context.Context) ([]smart.Client, error) {
 // RemoveClient removes a client and ends its grants. The registration goes
 // first, so that nothing new is issued while the grants end.
 func (s *Server) RemoveClient(ctx context.Context, id string) error {
-	err := s.config.Store.Update(ctx, func(w store.Writer) error {
-		c, err := s.clientRecord(w, id)
-		if err != nil {
+	var c *clientRecord
+	err := s.config.Store.Update(ctx, func(w store.Writer) (err error) {
+		if c, err = s.clientRecord(w, id); err != nil {
 			return err
 		}
 		for _, origin := range c.Origins() {
@@ -137,7 +137,10 @@ func (s *Server) RemoveClient(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return s.endAll(ctx, byClient(id))
+	if err := s.endAll(ctx, byClient(id)); err != nil || s.config.Removed == nil {
+		return err
+	}
+	return s.config.Removed(ctx, c.Client)
 }
 
 // OriginAllowed reports whether a registered client runs in this web origin;

@@ -60,6 +60,10 @@ type Config struct {
 	// nothing changes.
 	Current func(ctx context.Context, id smart.Identity) (now smart.Identity, ok bool, err error)
 
+	// Removed is told of a client that was removed, after its grants have ended, so
+	// that what else is kept for it goes too. nil: nothing is.
+	Removed func(ctx context.Context, c smart.Client) error
+
 	// ErrorPage answers a browser whose authorization request must not be
 	// redirected (unknown client, wrong redirect URI) with the status given;
 	// nil: one line of text.
