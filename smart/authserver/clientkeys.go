@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,6 +70,19 @@ func (c *clientKeys) init(config Config, fits func(key any) []string) {
 	}
 }
 
+// notPublic are further networks that are not of the wide web (the special-purpose
+// registries of RFC 6890), and those whose addresses have an IPv4 address in them,
+// which could be an inner one.
+var notPublic = prefixes("0.0.0.0/8 100.64.0.0/10 192.0.0.0/24 198.18.0.0/15 240.0.0.0/4 ::/96 64:ff9b::/96 64:ff9b:1::/48 2001::/23 2002::/16 fec0::/10")
+
+func prefixes(list string) []netip.Prefix {
+	var all []netip.Prefix
+	for text := range strings.FieldsSeq(list) {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
+}
+
 // publicOnly refuses addresses inside our own network after the name was
 // resolved, so that no name can lead there (SSRF).
 func (c *clientKeys) publicOnly(network, address string, _ syscall.RawConn) error {
@@ -80,8 +94,7 @@ func (c *clientKeys) publicOnly(network, address string, _ syscall.RawConn) erro
 	if c.loopback && ip.IsLoopback() {
 		return nil
 	}
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || netip.MustParsePrefix("100.64.0.0/10").Contains(ip) ||
-		netip.MustParsePrefix("64:ff9b::/96").Contains(ip) {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(ip) }) {
 		return errors.New("authserver: a JWKS URL leads to an address that is not public")
 	}
 	return nil

@@ -100,7 +100,8 @@ func TestJWKSNameThatLeadsInside(t *testing.T) {
 	if asked, connected := try(true, "127.0.0.1"); asked == 0 || connected == 0 {
 		t.Fatalf("the name was asked for %d times, and led here %d times", asked, connected)
 	}
-	for _, address := range []string{"127.0.0.1", "10.0.0.1", "172.16.3.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "fd00::1", "fe80::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"} {
+	for _, address := range []string{"127.0.0.1", "10.0.0.1", "172.16.3.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "fd00::1", "fe80::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1",
+		"0.0.0.1", "198.18.0.1", "255.255.255.255", "224.0.0.1", "::7f00:1", "64:ff9b:1::7f00:1", "2002:7f00:1::", "2001:0:7f00:1::", "fec0::1"} {
 		if asked, connected := try(false, address); asked == 0 || connected != 0 {
 			t.Errorf("%s: asked %d times, connected %d times", address, asked, connected)
 		}

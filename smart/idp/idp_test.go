@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ type issuer struct {
 	*httptest.Server
 	key *ecdsa.PrivateKey
 	now time.Time // the gateway's clock
+
+	fetched atomic.Int32 // times that its keys were
 
 	mu        sync.Mutex
 	down      bool
@@ -57,6 +60,7 @@ func newIssuer(t *testing.T) *issuer {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", i.metadata)
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
+		i.fetched.Add(1)
 		write(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Algorithm: "ES256", Use: "sig"}}})
 	})
 	mux.HandleFunc("/token", i.token)

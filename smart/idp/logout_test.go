@@ -1,8 +1,16 @@
 package idp_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -85,6 +93,7 @@ func TestLogoutRefusals(t *testing.T) {
 		"nothing":              "",
 		"no token":             "secret",
 		"unsigned":             "eyJhbGciOiJub25lIn0.eyJzdWIiOiJzZWNyZXQtc3ViamVjdCJ9.",
+		"HS256 with the key":   symmetric(t, i, parts[1]),
 		"another signature":    parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])),
 		"an access token":      i.logout(t, "at+jwt", nil),
 		"another issuer":       i.logout(t, "logout+jwt", map[string]any{"iss": "https://secret.example"}),
@@ -112,6 +121,43 @@ func TestLogoutRefusals(t *testing.T) {
 				t.Errorf("the error tells too much: %s", text)
 			}
 		})
+	}
+}
+
+// symmetric signs claims with what everybody knows of the issuer's key.
+func symmetric(t *testing.T, i *issuer, claims string) string {
+	t.Helper()
+	public, err := x509.MarshalPKIXPublicKey(&i.key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","kid":"k1","typ":"logout+jwt"}`)) + "." + claims
+	mac := hmac.New(sha256.New, public)
+	mac.Write([]byte(signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Tokens of made-up keys do not make us a nuisance to the issuer, nor keep its real
+// ones from working.
+func TestMadeUpKeys(t *testing.T) {
+	i := newIssuer(t)
+	p := i.provider(t)
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := i.logout(t, "logout+jwt", nil)
+	for n := range 100 {
+		payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(good, ".")[1])
+		if _, err := p.Logout(t.Context(), signed(t, other, fmt.Sprint("made-up-", n), payload)); err == nil {
+			t.Fatal("a token of a made-up key was taken")
+		}
+	}
+	if n := i.fetched.Load(); n == 0 || n > 20 {
+		t.Errorf("the keys were fetched %d times", n)
+	}
+	if _, err := p.Logout(t.Context(), good); err != nil {
+		t.Errorf("a good one is refused: %v", err)
 	}
 }
 

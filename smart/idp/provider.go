@@ -33,6 +33,7 @@ type Config struct {
 type Provider struct {
 	cfg   Config
 	http  *http.Client
+	calm  *calm
 	turn  chan struct{} // holds one token: who has it may discover
 	ready *discovered   // guarded by turn
 }
@@ -71,7 +72,8 @@ func New(cfg Config) (*Provider, error) {
 	if !slices.Contains(cfg.Scopes, oidc.ScopeOpenID) {
 		cfg.Scopes = append([]string{oidc.ScopeOpenID}, cfg.Scopes...)
 	}
-	p := &Provider{cfg: cfg, http: client(cfg.HTTPClient), turn: make(chan struct{}, 1)}
+	quiet := &calm{now: cfg.Now}
+	p := &Provider{cfg: cfg, calm: quiet, http: client(cfg.HTTPClient, quiet), turn: make(chan struct{}, 1)}
 	p.turn <- struct{}{}
 	return p, nil
 }
@@ -153,6 +155,7 @@ func (p *Provider) fetch(ctx context.Context) (*discovered, error) {
 	if !p.acceptable(more.EndSession) {
 		more.EndSession = ""
 	}
+	p.calm.of(more.Keys)
 	endpoint.AuthStyle = authStyle(more.AuthMethods, p.cfg.ClientSecret)
 	return &discovered{
 		provider: provider,
