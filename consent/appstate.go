@@ -38,6 +38,7 @@ const (
 const (
 	maxAppState   = 256 << 10 // bytes of one
 	maxAppStateOf = 50        // for one subject and code
+	maxAppStateIn = 200       // for one subject, of all codes of a system
 )
 
 // An appState is a stored Basic.
@@ -71,12 +72,8 @@ func (g *Guard) CreateState(ctx context.Context, c Caller, body []byte) (*fhir.R
 		if b.id != "" || b.versioned {
 			return nil, fhir.ElementErrorf(fhir.Unprocessable, "Basic.id", "A new state has no id and no version.")
 		}
-		listed, err := tx.Reader().Records(recordAppStateOf, stateKey(b.subject, b.code), "", maxAppStateOf)
-		if err != nil {
+		if err := roomFor(tx.Reader(), b.subject, b.code); err != nil {
 			return nil, err
-		}
-		if len(listed) == maxAppStateOf {
-			return nil, fhir.ElementErrorf(fhir.Unprocessable, "Basic.code", "There are %d states of this code and subject already.", maxAppStateOf)
 		}
 		id := strings.ToLower(rand.Text())
 		for _, index := range stateIndexes(b.subject, b.code, id) {

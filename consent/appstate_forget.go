@@ -5,13 +5,15 @@ import (
 	"slices"
 	"strings"
 
+	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/store"
 	"mypatients/smart"
 )
 
-// systemKey is where the states whose codes are of a system are listed: an origin
-// in the form in which apps are compared by it, anything else as it is.
+// systemKey is where the states whose codes are of a system are listed, by subject
+// and id: an origin in the form in which apps are compared by it, anything else as
+// it is.
 func systemKey(system string) string {
 	if origin, ok := smart.CanonicalOrigin(system); ok {
 		system = origin
@@ -21,7 +23,25 @@ func systemKey(system string) string {
 
 func stateIndexes(subject, code, id string) []*store.Record {
 	system, _, _ := strings.Cut(code, "|")
-	return []*store.Record{{Kind: recordAppStateOf, Key: stateKey(subject, code) + id}, {Kind: recordAppStateIn, Key: systemKey(system) + id}}
+	return []*store.Record{{Kind: recordAppStateOf, Key: stateKey(subject, code) + id}, {Kind: recordAppStateIn, Key: systemKey(system) + stateKey(subject, "") + id}}
+}
+
+// roomFor refuses a state more than there may be of a code, or of a system, about one subject.
+func roomFor(r store.Reader, subject, code string) error {
+	system, _, _ := strings.Cut(code, "|")
+	for _, list := range []struct {
+		kind, prefix string
+		most         int
+	}{{recordAppStateOf, stateKey(subject, code), maxAppStateOf}, {recordAppStateIn, systemKey(system) + stateKey(subject, ""), maxAppStateIn}} {
+		listed, err := r.Records(list.kind, list.prefix, "", list.most)
+		if err != nil {
+			return err
+		}
+		if len(listed) == list.most {
+			return fhir.ElementErrorf(fhir.Unprocessable, "Basic.code", "There are %d states like this about this subject already.", list.most)
+		}
+	}
+	return nil
 }
 
 // remove takes a state out of the store.
@@ -50,7 +70,7 @@ func (g *Guard) ForgetStates(ctx context.Context, systems []string, keep func(co
 				}
 				e := g.entry(Caller{Grant: smart.Grant{ClientID: "gateway", ClientName: "Gateway", Identity: smart.Identity{Role: smart.System}}}, "delete", "Basic")
 				for _, rec := range listed {
-					id := strings.TrimPrefix(rec.Key, prefix)
+					id := rec.Key[strings.LastIndexByte(rec.Key, ' ')+1:]
 					state, err := readState(tx.Reader(), id)
 					if err != nil {
 						return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -52,6 +53,11 @@ func removedState(t *testing.T, w *smartWorld) {
 	for range 45 { // more than go at once
 		put(first, origin, "settings")
 	}
+	for i := range 155 { // of many codes
+		put(first, origin, "other-"+strconv.Itoa(i))
+	}
+	expect(t, w.send("POST", "/appstate/Basic", `{"resourceType":"Basic","subject":{"reference":"`+w.URL+`/fhir/Patient/pt-1"},"code":{"coding":[{"system":"`+origin+`","code":"one-more"}]}}`,
+		"Content-Type", "application/fhir+json", "Authorization", "Bearer "+first), 422)
 	register("elsewhere", "https://elsewhere.example")
 	elsewhere := token("elsewhere", "https://elsewhere.example")
 	put(elsewhere, "https://elsewhere.example", "settings")

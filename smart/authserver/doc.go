@@ -87,13 +87,16 @@
 //     TestDemoServes.
 //   - 4.10 misuse of stolen tokens: they end with the grant, the session where it
 //     should, the client, the person's role. TestPersonIsReadAgain,
-//     TestAdministratorEndsGrants, TestAttacks/session_after_role_change.
+//     TestAdministratorEndsGrants, TestEndLoginEndsCodes,
+//     TestAttacks/session_after_role_change.
 //   - RFC 9470 step-up: a grant knows when and how strongly the person signed in;
 //     acr_values and max_age ask for more, and letting somebody into a record may
-//     need it. TestStepUpIsKnown; of the guard TestStepUp, TestStepUpChallenge.
+//     need it; what is not to be had is unmet_authentication_requirements.
+//     TestStepUpIsKnown, TestStepUpOfAnApp, TestStepUpCannotBeSkipped; of the guard
+//     TestStepUp, TestStepUpChallenge.
 //   - 4.11 open redirection by the authorization server: errors redirect only to
-//     registered URIs, and never without the person where prompt=none does not
-//     say so. FuzzAuthorize.
+//     URIs that are registered at that moment, by an administrator or by whom one
+//     let register. FuzzAuthorize, TestChangedClient.
 //   - 4.12 every redirect is 303. TestAuthorize.
 //   - 4.13 TLS-terminating proxies: addresses in headers are believed of the
 //     configured ones only, and count for limits. TestLimits.
@@ -106,6 +109,11 @@
 //     after the name was resolved; no redirects. TestJWKSURLStaysOutside,
 //     TestAttacksOnKeys/JWKS_URL_to_an_internal_address,
 //     TestAttacksOnKeys/by_a_redirect.
+//   - Registrations that clients change by themselves (RFC 7592) gain nothing by it:
+//     no scope, no origin and no state of another app.
+//     TestRegistrationGainsNothing, TestSoftwareStatements.
+//   - Strangers are counted, and leave little behind. TestLimits,
+//     TestStrangersTakeNoMemory, TestFailedFetchIsNotRepeated, TestErrorsRepeatNothing.
 //   - Launch handles (SMART): once, five minutes, of one person and app; nobody
 //     else spoils one. TestLaunchIsNotSpoiled, TestLaunchGivesOneGrant,
 //     TestAttacks/launch_handle_of_another_session.

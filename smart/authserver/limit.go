@@ -19,6 +19,8 @@ const (
 	parkAllPause = 20 * time.Millisecond
 	failBurst    = 50 // failed authentications as one client from one address
 	failPause    = 10 * time.Second
+	vouchBurst   = 20 // registrations by one software statement, which everybody with a copy can use
+	vouchPause   = time.Minute
 	retryAfter   = "10" // seconds
 
 	maxBuckets = 50_000 // callers that are remembered
@@ -26,13 +28,14 @@ const (
 
 // limits are counted by each node for itself.
 type limits struct {
-	parked, parkedAll, failures buckets
+	parked, parkedAll, failures, vouched buckets
 }
 
 func (l *limits) init(now func() time.Time) {
 	l.parked = buckets{now: now, burst: parkBurst, pause: parkPause}
 	l.parkedAll = buckets{now: now, burst: parkAllBurst, pause: parkAllPause}
 	l.failures = buckets{now: now, burst: failBurst, pause: failPause}
+	l.vouched = buckets{now: now, burst: vouchBurst, pause: vouchPause}
 }
 
 // mayPark counts an authorization request.

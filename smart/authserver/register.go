@@ -62,6 +62,11 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 		s.writeError(w, r, err)
 		return
 	}
+	if refused != nil && !s.limits.vouched.take(s.secrets.key("oauth.statement", in.Statement)) {
+		w.Header().Set("Retry-After", retryAfter)
+		s.writeError(w, r, tooMany("This software statement registers too many clients. Try again later."))
+		return
+	}
 	in.ClientID = base64.RawURLEncoding.EncodeToString(randomBytes(16))
 	client, secret, err := s.registered(in, nil)
 	if err != nil {

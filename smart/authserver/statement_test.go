@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
 
@@ -142,6 +143,19 @@ func TestSoftwareStatements(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a copy does not fill the store", func(t *testing.T) {
+		one := w.stated(jose.RS256, k.rsa, "rsa", map[string]any{"client_name": "Copied"})
+		counts := map[int]int{}
+		for range 40 {
+			counts[w.registers("POST", "/oauth/register", map[string]any{"software_statement": one}, "").status]++
+		}
+		if counts[201] != 20 || counts[429] != 20 {
+			t.Errorf("got %v", counts)
+		}
+		w.pass(time.Minute)
+		want(t, w.registers("POST", "/oauth/register", map[string]any{"software_statement": one}, ""), 201, "")
+		want(t, w.registers("POST", "/oauth/register", map[string]any{"software_statement": one}, admit), 201, "")
+	})
 	clients, err := w.server.Clients(t.Context())
 	if err != nil || slices.ContainsFunc(clients, func(c smart.Client) bool { return strings.Contains(strings.Join(c.RedirectURIs, " "), "evil") }) {
 		t.Errorf("a client is registered for an address that nobody vouched for: %v", err)
