@@ -92,7 +92,7 @@ type Issuer struct {
 
 	// What people of this issuer need to have proven, and how lately, before they let
 	// somebody into a record, in the pages and through apps: approve a request, invite,
-	// add to a care team.
+	// add to a care team. The issuer has to say so in "acr" and "auth_time".
 	StepUpACR     []string `yaml:"step_up_acr"`     // any of these values of the "acr" claim; empty: nothing
 	StepUpMinutes int      `yaml:"step_up_minutes"` // default 5
 }
