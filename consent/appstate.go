@@ -22,8 +22,8 @@ import (
 // of their own endpoint, each about one patient, one user or nobody. They are
 // records beside the resources, so that no search of the record comes upon them.
 //
-//   - A code belongs to an app if its system is an origin of the app, or if the
-//     app was registered for it; see Config.AppCode.
+//   - A code belongs to an app if its system is an origin of the app on the wide
+//     web, or if the app was registered for it; see Config.AppCode.
 //   - About a patient: with patient/Basic for the patient in context, with
 //     user/Basic for any whose record is open to the caller now.
 //   - About a user: about oneself, with user/Basic.

@@ -26,12 +26,13 @@ type core struct {
 	guard  *consent.Guard
 	server *authserver.Server
 	log    *slog.Logger
+	demo   bool
 }
 
 // openCore opens the data of a configuration and puts together all that stands
 // on it. The configuration is complete: base URL, key and folder are set.
 func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *slog.Logger) (_ *core, err error) {
-	k := &core{log: log}
+	k := &core{log: log, demo: c.Demo}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.Close())

@@ -56,6 +56,37 @@ func TestConfiguredLoginsAreAdministrators(t *testing.T) {
 	}
 }
 
+// Apps on people's own devices share a loopback address, and no state by it.
+func TestStateCodesOfNativeApps(t *testing.T) {
+	k, err := openCore(t.Context(), productionConfig(t), time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = k.Close() }()
+	for _, c := range []struct {
+		redirect, scope, code string
+		want                  bool
+	}{
+		{"http://127.0.0.1/cb", "patient/Basic.cuds", "http://127.0.0.1|settings", false},
+		{"http://127.0.0.1/cb", "patient/Basic.cuds", "http://127.0.0.1:8080|settings", false},
+		{"http://localhost/cb", "patient/Basic.cuds", "http://localhost|settings", false},
+		{"http://127.0.0.1/cb", "patient/Basic.cuds?code=https://native.example|settings", "https://native.example|settings", true},
+		{"http://127.0.0.1/cb", "patient/Basic.cuds?code=https://native.example|settings", "https://native.example|other", false},
+		{"https://app.example/cb", "patient/Basic.cuds", "https://APP.example:443|settings", true},
+		{"https://app.example/cb", "patient/Basic.cuds", "https://app.example.evil.example|settings", false},
+		{"https://app.example/cb", "patient/Basic.cuds", "https://app.example:444|settings", false},
+		{"com.example.app:/cb", "patient/Basic.cuds", "com.example.app:|settings", false},
+	} {
+		id, _, err := k.server.AddClient(t.Context(), smart.Client{RedirectURIs: []string{c.redirect}, Scope: c.scope, AuthMethod: smart.AuthNone, GrantTypes: []string{smart.GrantCode}}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := k.appCode(t.Context(), id, c.code); err != nil || got != c.want {
+			t.Errorf("%s with %s: %s: %v, %v", c.redirect, c.scope, c.code, got, err)
+		}
+	}
+}
+
 func TestReferentialIntegrityIsASetting(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		c := productionConfig(t)
