@@ -285,6 +285,24 @@ func TestStepUpOfAnApp(t *testing.T) {
 	connect()
 	u.open(grace, "/signin/callback/up?"+url.Values{"error": {"unmet_authentication_requirements"}, "state": {grace.away.Query().Get("state")}}.Encode())
 	unmet("the issuer says so itself")
+	// What an app says of the sign-in reaches the issuer, which is held to it.
+	stranger := newActor(s, "nobody")
+	stranger.more = url.Values{"login_hint": {"grace@example.org"}, "max_age": {"60"}, "acr_values": {"mfa pwd"}}
+	for _, age := range []time.Duration{0, 5 * time.Minute} {
+		if err := stranger.authorize("demo-public", "openid", ""); err != nil {
+			t.Fatal(err)
+		}
+		u.open(stranger, "/signin?provider=up&next="+url.QueryEscape(stranger.at.Query().Get("next")))
+		if q := stranger.away.Query(); q.Get("login_hint") != "grace@example.org" || q.Get("max_age") != "60" || q.Get("acr_values") != "mfa pwd" {
+			t.Errorf("the issuer is asked for %v", q)
+		}
+		u.signIn(stranger, map[string]any{"sub": "grace", "acr": "pwd", "auth_time": s.clock.Now().Add(-age).Unix()})
+		if want := map[bool]int{true: 200, false: 403}[age == 0]; stranger.status != want {
+			t.Errorf("signed in %v ago: got %d %s", age, stranger.status, stranger.said())
+		}
+		stranger = newActor(s, "nobody")
+		stranger.more = url.Values{"login_hint": {"grace@example.org"}, "max_age": {"60"}, "acr_values": {"mfa pwd"}}
+	}
 	// No other state makes it say so.
 	connect()
 	u.open(grace, "/signin/callback/up?"+url.Values{"error": {"unmet_authentication_requirements"}, "state": {"forged"}}.Encode())
