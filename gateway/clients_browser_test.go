@@ -4,11 +4,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
+	"html"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -61,9 +64,23 @@ func startApp(t *testing.T, clock *lateClock) *jsApp {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(a.keys)
 	})
+	mux.HandleFunc("GET /post", a.postForm)
+	mux.HandleFunc("GET /done", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<!doctype html><main>Done</main>") })
 	a.Server = httptest.NewServer(mux)
 	t.Cleanup(a.Close)
 	return a
+}
+
+// postForm is a page that asks for authorization by POST, with the parameters that
+// it was given itself.
+func (a *jsApp) postForm(w http.ResponseWriter, r *http.Request) {
+	page := `<!doctype html><form method="post" action="` + html.EscapeString(r.FormValue("at")) + `">`
+	for name, values := range r.URL.Query() {
+		if name != "at" {
+			page += `<input type="hidden" name="` + html.EscapeString(name) + `" value="` + html.EscapeString(values[0]) + `">`
+		}
+	}
+	_, _ = io.WriteString(w, page+`<button>Connect</button></form>`)
 }
 
 func script(w http.ResponseWriter, text string) {
@@ -170,6 +187,21 @@ func (h *hospital) fhirClient(t *testing.T) {
 		// The library cannot authenticate by a key when it refreshes, and nobody
 		// refreshes for a client that has one without showing it.
 		luis.expects(c.URL + "/oauth/token").click("#refresh").awaits("Failed")
+	})
+	t.Run("by a POST from another site", func(t *testing.T) {
+		// For a browser 127.0.0.1 and localhost are two sites: no cookie comes with it.
+		elsewhere := strings.Replace(app.URL, "127.0.0.1", "localhost", 1)
+		id := register(map[string]any{"client_name": "Poster", "redirect_uris": []string{elsewhere + "/done"}, "launch_uri": elsewhere + "/post"})
+		form := url.Values{
+			"at": {c.URL + "/oauth/authorize"}, "response_type": {"code"}, "client_id": {id}, "redirect_uri": {elsewhere + "/done"},
+			"scope": {patientScopes}, "state": {"st/at e"}, "aud": {c.URL + "/fhir"}, "code_challenge_method": {"S256"},
+			"code_challenge": {base64.RawURLEncoding.EncodeToString(make([]byte, 32))},
+		}
+		luis := c.visitor(t, "luis").open("/patient").atDemo().expects(elsewhere + "/favicon.ico")
+		luis.open(elsewhere + "/post?" + form.Encode()).press("Connect").lands("/authorize").sees("Poster asks to see a health record").press("Approve").lands("/done")
+		if got := luis.address(); got.Query().Get("code") == "" || got.Query().Get("state") != "st/at e" {
+			t.Errorf("came back to %s", got)
+		}
 	})
 	t.Run("denied", func(t *testing.T) {
 		app.use(register(map[string]any{"client_name": "Unwanted"}), map[string]any{"scope": patientScopes, "iss": c.URL + "/fhir"})

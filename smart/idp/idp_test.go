@@ -37,6 +37,7 @@ type issuer struct {
 	fetched atomic.Int32 // times that its keys were
 
 	mu        sync.Mutex
+	published []jose.JSONWebKey
 	down      bool
 	meta      map[string]any // laid over the metadata
 	claims    map[string]any // laid over the claims of the ID token; nil removes
@@ -55,19 +56,42 @@ func newIssuer(t *testing.T) *issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &issuer{key: key, now: noon}
+	i := &issuer{key: key, now: noon, published: []jose.JSONWebKey{public(key, "k1")}}
 	i.sign = func(payload []byte) string { return signed(t, key, "k1", payload) }
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", i.metadata)
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
 		i.fetched.Add(1)
-		write(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k1", Algorithm: "ES256", Use: "sig"}}})
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		write(w, jose.JSONWebKeySet{Keys: i.published})
 	})
 	mux.HandleFunc("/token", i.token)
 	mux.HandleFunc("/userinfo", func(w http.ResponseWriter, _ *http.Request) { write(w, i.userinfo) })
 	i.Server = httptest.NewServer(mux)
 	t.Cleanup(i.Close)
 	return i
+}
+
+func public(key *ecdsa.PrivateKey, kid string) jose.JSONWebKey {
+	return jose.JSONWebKey{Key: &key.PublicKey, KeyID: kid, Algorithm: "ES256", Use: "sig"}
+}
+
+// rotate signs with a new key from now on; with the one before for a while if it
+// stays published.
+func (i *issuer) rotate(t *testing.T, kid string, stays bool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !stays {
+		i.published = nil
+	}
+	i.published = append(i.published, public(key, kid))
+	i.key, i.sign = key, func(payload []byte) string { return signed(t, key, kid, payload) }
 }
 
 func (i *issuer) metadata(w http.ResponseWriter, _ *http.Request) {
@@ -203,6 +227,32 @@ func TestFinish(t *testing.T) {
 	}
 	if !i.basic || i.tokenForm.Get("client_secret") != "" || i.tokenForm.Get("code_verifier") == "" {
 		t.Errorf("token request: basic %v, form %v", i.basic, i.tokenForm)
+	}
+}
+
+// A provider changes its keys whenever it likes: new ones count at the next sign-in,
+// those that it takes away do not when others have come.
+func TestKeysRotateWhileRunning(t *testing.T) {
+	i := newIssuer(t)
+	p := i.provider(t)
+	first := i.sign
+	for _, next := range []struct {
+		kid   string
+		stays bool
+	}{{"k1", true}, {"k2", true}, {"k3", false}} {
+		if next.kid != "k1" {
+			i.rotate(t, next.kid, next.stays)
+		}
+		if _, err := i.signIn(t, p, idp.Options{}); err != nil {
+			t.Fatalf("with %s: %v", next.kid, err)
+		}
+	}
+	if n := i.fetched.Load(); n != 3 {
+		t.Errorf("the keys were fetched %d times, want once for each", n)
+	}
+	i.sign = first
+	if _, err := i.signIn(t, p, idp.Options{}); err == nil {
+		t.Error("a key that was taken away still counts")
 	}
 }
 
