@@ -3,6 +3,7 @@ package consent
 import (
 	"context"
 	"slices"
+	"time"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -22,6 +23,7 @@ const (
 // What a caller without access can do: codes of the code system access-next.
 const (
 	nextRequest = "request-access"
+	nextLater   = "request-later"
 	nextWait    = "await-answer"
 	nextToken   = "redeem-invitation"
 	nextTeam    = "ask-for-care-team"
@@ -48,7 +50,7 @@ func (g *Guard) Access(ctx context.Context, c Caller, patientID string) (*Access
 			report.Permitted, report.Bases, report.Limits, report.Until = true, d.bases, d.limits(), lastEnd(d.bases)
 			return nil
 		}
-		report.Next, err = g.nextSteps(tx, c, patient)
+		report.Next, report.From, err = g.nextSteps(tx, c, patient)
 		return err
 	})
 	if err != nil {
@@ -58,19 +60,26 @@ func (g *Guard) Access(ctx context.Context, c Caller, patientID string) (*Access
 }
 
 // nextSteps is the same whether the patient exists or not, but for a request of
-// the caller's own.
-func (g *Guard) nextSteps(tx *engine.Tx, c Caller, patient string) ([]string, error) {
+// the caller's own; from is when they can ask again after a decline.
+func (g *Guard) nextSteps(tx *engine.Tx, c Caller, patient string) (next []string, from time.Time, err error) {
 	if c.Identity.Role != smart.Provider {
-		return nil, nil
+		return nil, from, nil
 	}
 	open, err := g.openRequest(tx, patient, c.Identity.FHIRUser)
 	if err != nil {
-		return nil, err
+		return nil, from, err
 	}
 	if open != nil {
-		return []string{nextWait, nextToken, nextTeam}, nil
+		return []string{nextWait, nextToken, nextTeam}, from, nil
 	}
-	return []string{nextRequest, nextToken, nextTeam}, nil
+	if from, err = g.requestFrom(tx, patient, c.Identity.FHIRUser); err != nil {
+		return nil, from, err
+	}
+	first := nextRequest
+	if !from.IsZero() {
+		first = nextLater
+	}
+	return []string{first, nextToken, nextTeam}, from, nil
 }
 
 // limits names what the decision leaves out, by asking it about clinical types. A

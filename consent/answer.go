@@ -8,7 +8,6 @@ import (
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
-	"mypatients/fhir/search"
 	"mypatients/fhir/store"
 	"mypatients/smart"
 )
@@ -286,36 +285,6 @@ func (g *Guard) narrow(p node, n Narrowing) node {
 		p["securityLabel"] = []any{map[string]any{"system": systemConfidentiality, "code": n.Label}}
 	}
 	return p
-}
-
-// Lapse ends the requests that nobody answered in time and returns how many; the
-// sweeper calls it.
-func (g *Guard) Lapse(ctx context.Context) (int, error) {
-	lapsed := 0
-	err := g.engine.Update(ctx, func(tx *engine.Tx) error {
-		lapsed = 0
-		open, err := findAll(tx, "Consent", store.And{search.TokenTerm("status", "", "proposed"), store.Equal{Name: termKind, Value: kindRequest}})
-		if err != nil {
-			return err
-		}
-		gateway := Caller{Grant: smart.Grant{ClientID: "gateway", ClientName: "Gateway", Identity: smart.Identity{Role: smart.System}}}
-		for _, v := range open {
-			tree, err := fhir.Tree(v.Body)
-			if err != nil {
-				return err
-			}
-			n := node(tree)
-			if tx.Now().Before(g.answerBy(n)) {
-				continue
-			}
-			if _, err := g.move(tx, gateway, answer{action: "lapse", to: "inactive", done: "lapse"}, n, Narrowing{}, "", nil); err != nil {
-				return err
-			}
-			lapsed++
-		}
-		return nil
-	})
-	return lapsed, err
 }
 
 // until gives the end of what a consent permits; zero: open.

@@ -40,7 +40,7 @@ var (
 			slices.Concat([]parameterDef{{"email", "string", "1", 0}, {"npi", "string", "1", 0}}, narrowing, word),
 			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"expires", "dateTime", "1", 1}, {"consent", "Reference", "1", 1}}},
 		{"access", "Patient", false, "Tell whether the caller may see this record, why, how far, and what they can do if not.",
-			nil, []parameterDef{{"permitted", "boolean", "1", 1}, {"basis", "Coding", "*", 0}, {"limit", "Coding", "*", 0}, {"next", "Coding", "*", 0}}},
+			nil, []parameterDef{{"permitted", "boolean", "1", 1}, {"basis", "Coding", "*", 0}, {"limit", "Coding", "*", 0}, {"next", "Coding", "*", 0}, {"from", "dateTime", "1", 0}}},
 		{"approve", "Consent", false, "Approve an access request, or less than it asks for.", narrowing, consentIs},
 		{"decline", "Consent", false, "Decline an access request.", reason, consentIs},
 		{"revoke", "Consent", false, "End an access that was given, or cancel an invitation.", reason, consentIs},
@@ -57,9 +57,17 @@ type codeSystemDef struct {
 var codeSystems = []codeSystemDef{
 	{"workflow", "Kinds of workflow resources", [][2]string{
 		{kindInvitation, "An invitation to a record"}, {kindNotice, "A notice about access"}}},
+	{"notice", "Kinds of notices", [][2]string{
+		{string(NoticeRequest), "Somebody asks for access"}, {string(NoticeReminder), "A request lapses soon"},
+		{string(NoticeConflict), "Those who decide answer differently"}, {string(NoticeInvited), "An invitation was made"},
+		{string(NoticeRedeemed), "An invitation was used"}, {string(NoticeInvitationEnding), "An invitation ends soon"},
+		{string(NoticeApproved), "A request was approved"}, {string(NoticeDeclined), "A request was declined"},
+		{string(NoticeRevoked), "An access was ended"}, {string(NoticeEnding), "An access ends soon"},
+		{string(NoticeBreakGlass), "A record was opened under the emergency rule"}}},
 	{"selection-outcome", "Outcomes of Patient Selection", [][2]string{
 		{NotAuthorized, "The provider may not see the record"}, {RequestPending, "The provider's request waits for an answer"},
-		{NoPortalAccount, "Nobody with a portal account can answer a request"}}},
+		{NoPortalAccount, "Nobody with a portal account can answer a request"},
+		{RecentlyDeclined, "The provider's request was declined a short time ago"}}},
 	{"access-basis", "Why somebody may see a record", [][2]string{
 		{string(BasisSelf), "It is their own"}, {string(BasisProxy), "They act for the patient"}, {string(BasisPCP), "They are the primary care provider"},
 		{string(BasisCareTeam), "They are on the care team"}, {string(BasisConsent), "The family approved their request"},
@@ -68,7 +76,7 @@ var codeSystems = []codeSystemDef{
 		{limitTypes, "Only some kinds of information"}, {limitLevel, "Up to a confidentiality"}, {limitTeen, "Not everything that is sensitive"},
 		{limitRestrict, "Less what the family has excluded"}, {limitNonClinic, "Nothing clinical"}}},
 	{"access-next", "What somebody without access can do", [][2]string{
-		{nextRequest, "Request access"}, {nextWait, "Wait for the answer to a request"}, {nextToken, "Use an invitation"},
+		{nextRequest, "Request access"}, {nextLater, "Request access again later"}, {nextWait, "Wait for the answer to a request"}, {nextToken, "Use an invitation"},
 		{nextTeam, "Ask the family to be put on the care team"}}},
 }
 
@@ -85,6 +93,7 @@ var extensions = []extensionDef{
 	{"invitation-expires", "Until when an invitation can be used", "dateTime", "Consent"},
 	{"invitation-addressee", "For whom an invitation is", "string", "Consent"},
 	{"self-registered", "The provider registered themself, and nobody has checked what they said", "boolean", "Practitioner"},
+	{"request-from", "From when a request that was declined can be made again", "dateTime", "OperationOutcome.issue"},
 	{"request-handle", "Stands for a patient in $request-access, for the caller it was given to", "string", "OperationOutcome.issue"},
 }
 

@@ -30,6 +30,9 @@ func (r *Rules) onWrite(tx *engine.Tx, before, after *store.Version) error {
 		if err := r.checkConsent(before, after); err != nil {
 			return err
 		}
+		if err := r.setTimers(tx, before, after); err != nil {
+			return err
+		}
 	}
 	keys := map[string]bool{}
 	for _, v := range []*store.Version{before, after} {

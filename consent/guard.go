@@ -24,6 +24,8 @@ type Config struct {
 	Policy    Policy
 	StepUp    map[string]StepUp // by issuer; whose is not here is asked for nothing. May be nil
 
+	PrivacyEmail string // who is told of every emergency access beside the family; may be empty
+
 	// Launch makes a launch handle for a redeemed invitation; nil: none is given.
 	Launch func(ctx context.Context, l smart.Launch) (handle string, err error)
 	// AppCode tells whether app states of a code ("system|code") are a client's to
@@ -42,9 +44,12 @@ type Guard struct {
 	seal      cipher.AEAD
 	mrnSystem string
 	policy    Policy
-	stepUps   map[string]StepUp
-	launch    func(ctx context.Context, l smart.Launch) (string, error)
-	appCode   func(ctx context.Context, clientID, code string) (bool, error)
+
+	privacyEmail string
+
+	stepUps map[string]StepUp
+	launch  func(ctx context.Context, l smart.Launch) (string, error)
+	appCode func(ctx context.Context, clientID, code string) (bool, error)
 
 	auditor   *auditor
 	persons   *cache[*person]
@@ -82,7 +87,7 @@ func New(c Config) (*Guard, error) {
 	}
 	return &Guard{
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
-		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
+		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
 		auditor: startAuditor(c.Rules.engine), persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
 		accounts: newCache[*Account](maxAccounts),

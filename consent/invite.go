@@ -129,6 +129,9 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 	if err := g.provenance(tx, c, r.Key, patient.String(), "invite", note); err != nil {
 		return nil, err
 	}
+	if err := g.tellFamily(tx, noticeInvited, patient.String(), r.Key.String()); err != nil {
+		return nil, err
+	}
 	return &Invited{token, mrn, expires, r}, g.auditWrite(tx, c, "invite", r, d)
 }
 
@@ -335,15 +338,7 @@ func (g *Guard) redeem(tx *engine.Tx, c Caller, rec invitationRecord) (*Redeemed
 	if err := g.provenance(tx, c, r.Key, rec.Patient, "redeem invitation", ""); err != nil {
 		return nil, err
 	}
-	patient, _, err := live(tx, rec.Patient)
-	if err != nil || patient == nil {
-		return nil, orNotFound(err)
-	}
-	family, err := g.approvers(tx, patient)
-	if err != nil {
-		return nil, err
-	}
-	if err := g.notify(tx, rec.Patient, noticeRedeemed, family...); err != nil {
+	if err := g.tellFamily(tx, noticeRedeemed, rec.Patient, r.Key.String()); err != nil {
 		return nil, err
 	}
 	key, err := patientKey(rec.Patient)

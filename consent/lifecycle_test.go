@@ -137,7 +137,7 @@ func TestForbiddenTransitions(t *testing.T) {
 	wantKind(t, err, fhir.Unprocessable)
 	wantKind(t, w.guard.Delete(t.Context(), grace, r.Key, nil), fhir.Unprocessable)
 
-	w.clock.pass(time.Second)
+	w.clock.pass(consent.DefaultPolicy().CoolDown)
 	second := w.ask("okafor", "1001", consent.AccessRequest{})
 	edit := func(c consent.Caller, change func(map[string]any)) error {
 		var body map[string]any
@@ -284,7 +284,7 @@ func TestInvitation(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].State != "used" || list[0].UsedBy.Name != "Dr Okafor" {
 		t.Errorf("invitations: %+v, %v", list, err)
 	}
-	if got := w.notices("RelatedPerson/grace-mateo"); len(got) != 1 {
+	if got := w.notices("RelatedPerson/luis-mateo"); len(got) != 2 {
 		t.Errorf("notices: %v", got)
 	}
 	if _, err := w.guard.Revoke(t.Context(), w.as("grace"), list[0].ID, "", nil); err != nil {

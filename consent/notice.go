@@ -6,36 +6,91 @@ import (
 	"mypatients/smart"
 )
 
+// A NoticeKind says what a notice is about; the codes are those of the gateway's
+// code system notice.
+type NoticeKind string
+
+// The kinds of notices.
+const (
+	NoticeRequest          NoticeKind = "request"           // somebody asks for access
+	NoticeReminder         NoticeKind = "reminder"          // a request lapses soon
+	NoticeConflict         NoticeKind = "conflict"          // guardians answer differently
+	NoticeInvited          NoticeKind = "invited"           // an invitation was made
+	NoticeRedeemed         NoticeKind = "redeemed"          // an invitation was used
+	NoticeInvitationEnding NoticeKind = "invitation-ending" // an invitation can be used for a few days more
+	NoticeApproved         NoticeKind = "approved"          // a request was approved
+	NoticeDeclined         NoticeKind = "declined"          // a request was declined
+	NoticeRevoked          NoticeKind = "revoked"           // an access was ended
+	NoticeEnding           NoticeKind = "ending"            // an access ends by itself soon
+	NoticeBreakGlass       NoticeKind = "break-glass"       // a record was opened under the emergency rule
+)
+
 // A notice is a mail in the making: a Communication written with what causes
 // it and sent by gateway/notify afterwards. Its words name no patient, no MRN
 // and nothing clinical: they say that something awaits, and where.
-type notice struct{ subject, text, path string }
+type notice struct {
+	kind                NoticeKind
+	subject, text, path string
+}
 
-// The notices.
+// The notices. Those that lead to /requests are for providers, the others for the
+// family.
 var (
-	noticeAsked    = notice{"A request waits for your answer", "Somebody asks to see a record that you decide about.", "/patient"}
-	noticeApproved = notice{"Your request was approved", "A request for access that you made was approved.", "/requests"}
-	noticeDeclined = notice{"Your request was declined", "A request for access that you made was declined.", "/requests"}
-	noticeRevoked  = notice{"An access has ended", "An access that you had been given was ended by the family.", "/requests"}
-	noticeRedeemed = notice{"An invitation was used", "An invitation that you made was used.", "/patient"}
+	noticeAsked            = notice{NoticeRequest, "A request waits for your answer", "Somebody asks to see a record that you decide about.", pathFamily}
+	noticeReminder         = notice{NoticeReminder, "A request still waits for your answer", "Somebody asked to see a record that you decide about. Without an answer the request ends soon.", pathFamily}
+	noticeInvited          = notice{NoticeInvited, "An invitation was made", "An invitation to a record that you decide about was made. If you do not know of it, cancel it.", pathFamily}
+	noticeRedeemed         = notice{NoticeRedeemed, "An invitation was used", "An invitation to a record that you decide about was used.", pathFamily}
+	noticeInvitationEnding = notice{NoticeInvitationEnding, "An invitation ends soon", "An invitation to a record that you decide about was not used yet and ends soon.", pathFamily}
+	noticeFamilyEnding     = notice{NoticeEnding, "An access ends soon", "An access to a record that you decide about ends soon.", pathFamily}
+	noticeBreakGlass       = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record that you decide about was opened under the emergency rule. You can see who opened it, and why.", pathFamily}
+	noticePrivacy          = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record was opened under the emergency rule. It waits for review.", pathStaff}
+	noticeApproved         = notice{NoticeApproved, "Your request was approved", "A request for access that you made was approved.", pathProvider}
+	noticeDeclined         = notice{NoticeDeclined, "Your request was declined", "A request for access that you made was declined.", pathProvider}
+	noticeRevoked          = notice{NoticeRevoked, "An access has ended", "An access that you had been given was ended by the family.", pathProvider}
+	noticeEnding           = notice{NoticeEnding, "An access ends soon", "An access that you had been given ends soon.", pathProvider}
 )
 
-// notify writes a Communication to each recipient.
+// Where a notice leads, and where one chooses which come as mails.
+const (
+	pathFamily   = "/patient"
+	pathProvider = "/requests"
+	pathStaff    = "/staff"
+)
+
+var choosing = map[string]string{pathFamily: "/patient/notices", pathProvider: "/notices"}
+
+// notify writes a Communication to each recipient. One who does not want mails of
+// the kind has it in the record all the same: it is only not sent.
 func (g *Guard) notify(tx *engine.Tx, patient string, n notice, recipients ...string) error {
 	for _, to := range recipients {
-		_, err := g.put(tx, node{
-			"resourceType": "Communication", "status": "preparation",
-			"category":  []any{concept(g.rules.kindSystem(), kindNotice).any()},
-			"subject":   reference(patient),
-			"topic":     map[string]any{"text": n.subject},
-			"recipient": []any{reference(to)},
-			"payload":   []any{map[string]any{"contentString": n.text + "\n\nSign in to go on: " + g.base + n.path}},
-		}, "")
+		wanted, err := g.wants(tx.Reader(), to, n.kind)
 		if err != nil {
+			return err
+		}
+		c := g.communication(patient, n)
+		c["recipient"] = []any{reference(to)}
+		if !wanted {
+			c["status"], c["statusReason"] = "not-done", map[string]any{"text": "The recipient does not want mails of this kind."}
+		}
+		if _, err := g.put(tx, c, ""); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (g *Guard) communication(patient string, n notice) node {
+	text := n.text + "\n\nSign in to go on: " + g.base + n.path
+	if at := choosing[n.path]; at != "" && !n.kind.mandatory() {
+		text += "\n\nTo choose which mails you get: " + g.base + at
+	}
+	return node{
+		"resourceType": "Communication", "status": "preparation",
+		"category": []any{concept(g.rules.kindSystem(), kindNotice).any(), concept(g.rules.noticeSystem(), string(n.kind)).any()},
+		"subject":  reference(patient),
+		"topic":    map[string]any{"text": n.subject},
+		"payload":  []any{map[string]any{"contentString": text}},
+	}
 }
 
 // put writes a resource that we composed, inside a transaction; an empty id

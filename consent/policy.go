@@ -15,6 +15,9 @@ type Policy struct {
 	TeenHidden []string // sensitivities of v3-ActCode hidden from a teenager's guardians
 
 	AnswerBy         time.Duration // a request not answered by then lapses
+	RemindBefore     time.Duration // before it lapses the family is reminded, once
+	CoolDown         time.Duration // after a decline the provider cannot ask again for so long
+	WarnBefore       time.Duration // before an access or an invitation ends its people are told, once
 	InvitationMonths int           // calendar months until an invitation expires
 	GrantMonths      int           // calendar months of access when a request names no end
 	MaxGrantMonths   int           // calendar months that an access may last at most
@@ -31,6 +34,9 @@ func DefaultPolicy() Policy {
 		TeenAge: 13, AdultAge: 18,
 		TeenHidden:       []string{"ADOL", "SEX", "STD", "SUD", "PSY", "HIV"},
 		AnswerBy:         30 * 24 * time.Hour,
+		RemindBefore:     15 * 24 * time.Hour,
+		CoolDown:         7 * 24 * time.Hour,
+		WarnBefore:       14 * 24 * time.Hour,
 		InvitationMonths: 6, GrantMonths: 12, MaxGrantMonths: 60,
 		SelectionsPerHour: 120, RedemptionsPerHour: 20,
 	}

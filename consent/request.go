@@ -130,6 +130,9 @@ func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessReq
 		}
 		return r, false, g.auditWrite(tx, c, "request-access", r, nil)
 	}
+	if err := g.afterDecline(tx, patient.String(), c.Identity.FHIRUser); err != nil {
+		return nil, false, err
+	}
 	d, err := g.decisionFor(tx, c, patient.String(), smart.MayRead)
 	if err != nil {
 		return nil, false, err
@@ -152,7 +155,7 @@ func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessReq
 	if err := g.provenance(tx, c, r.Key, patient.String(), "request access", ""); err != nil {
 		return nil, false, err
 	}
-	if err := g.notify(tx, patient.String(), noticeAsked, approvers...); err != nil {
+	if err := g.tellFamily(tx, noticeAsked, patient.String(), r.Key.String()); err != nil {
 		return nil, false, err
 	}
 	return r, true, g.auditWrite(tx, c, "request-access", r, nil)

@@ -51,6 +51,7 @@ const (
 )
 
 func (r *Rules) kindSystem() string    { return r.canonical + "/fhir/CodeSystem/workflow" }
+func (r *Rules) noticeSystem() string  { return r.canonical + "/fhir/CodeSystem/notice" }
 func (r *Rules) outcomeSystem() string { return r.canonical + "/fhir/CodeSystem/selection-outcome" }
 func (r *Rules) policyURI() string     { return r.canonical + "/fhir/policy/access-grant" }
 func (r *Rules) extension(name string) string {

@@ -209,6 +209,9 @@ func (g *Guard) selectOutcomes(ctx context.Context, c Caller, sel Selection) ([]
 			o := SelectionOutcome{Code: code}
 			if code == NotAuthorized {
 				o.Handle = g.sealHandle(c, handle{v.Key.String(), sel, tx.Now().Add(handleLife)})
+				if o.From, err = g.requestFrom(tx, v.Key.String(), c.Identity.FHIRUser); err != nil {
+					return err
+				}
 			}
 			outcomes = append(outcomes, o)
 			e.Patients = append(e.Patients, v.Key.String())
@@ -264,7 +267,11 @@ func (g *Guard) outcomeJSON(o SelectionOutcome) []byte {
 		"details": concept(g.rules.outcomeSystem(), o.Code).any(),
 	}
 	if o.Handle != "" {
-		issue["extension"] = []any{node{"url": g.rules.extension("request-handle"), "valueString": o.Handle}.any()}
+		extensions := []any{node{"url": g.rules.extension("request-handle"), "valueString": o.Handle}.any()}
+		if !o.From.IsZero() {
+			extensions = append(extensions, node{"url": g.rules.extension("request-from"), "valueDateTime": instant(o.From, g.zone)}.any())
+		}
+		issue["extension"] = extensions
 	}
 	return encode(node{"resourceType": "OperationOutcome", "issue": []any{issue.any()}})
 }

@@ -161,8 +161,9 @@ type Redeemed struct {
 type AccessReport struct {
 	Permitted bool
 	Bases     []Basis
-	Limits    []string // codes of the gateway's code system access-limit
-	Next      []string // what the caller can do: request-access, await-answer, redeem-invitation, ask-for-care-team
+	Limits    []string  // codes of the gateway's code system access-limit
+	Next      []string  // what the caller can do: request-access, request-later, await-answer, redeem-invitation, ask-for-care-team
+	From      time.Time // with request-later: from when
 	Until     time.Time
 }
 
@@ -183,8 +184,9 @@ type Selected struct {
 
 // A SelectionOutcome speaks of a patient that the caller may not see.
 type SelectionOutcome struct {
-	Code   string // not-authorized, request-pending, no-portal-account
-	Handle string // for RequestAccess; empty when nothing can be requested
+	Code   string    // not-authorized, request-pending, no-portal-account
+	Handle string    // for RequestAccess; empty when nothing can be requested
+	From   time.Time // from when it can be requested again, after a decline; zero: now
 }
 
 // The codes of a SelectionOutcome.
@@ -193,6 +195,10 @@ const (
 	RequestPending  = "request-pending"
 	NoPortalAccount = "no-portal-account"
 )
+
+// RecentlyDeclined is the code with which a request is refused that comes too soon
+// after a decline; Patient Selection does not have it.
+const RecentlyDeclined = "recently-declined"
 
 // A Registration is what a provider gives to register.
 type Registration struct {

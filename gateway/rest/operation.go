@@ -160,6 +160,9 @@ func (q *request) access() error {
 	for _, next := range report.Next {
 		rows = append(rows, row("next", "valueCoding", q.coding("access-next", next)))
 	}
+	if !report.From.IsZero() {
+		rows = append(rows, row("from", "valueDateTime", instant(report.From)))
+	}
 	return q.parameters(http.StatusOK, rows)
 }
 
