@@ -11,6 +11,11 @@
 // acceptance and the mark, it is sent again, under the same Message-ID, so that
 // mail programs show one.
 //
+// One recipient who cannot be reached keeps no other waiting. What the mail server
+// refuses for good, or does not take for five days, is marked and listed by
+// [Worker.Failed], from where it can be sent again. A mail that bounces later is
+// the mail server's to report.
+//
 // The words come from the notice alone. The worker adds no name, no number and
 // nothing clinical, and logs none: log lines hold the Communication's id and
 // the mail server's status code.

@@ -11,8 +11,9 @@ import (
 
 // The records of the worker.
 const (
-	kindCursor = "notify"     // key "cursor": the position in the log
-	kindDue    = "notify-due" // key: id of a Communication that is still to be sent
+	kindCursor = "notify"        // key "cursor": the position in the log
+	kindDue    = "notify-due"    // key: id of a Communication that is still to be sent
+	kindFailed = "notify-failed" // key: id of one that did not reach everybody
 	cursorKey  = "cursor"
 )
 
@@ -23,6 +24,7 @@ const followPage = 200
 type due struct {
 	Attempts int       `json:"attempts,omitempty"`
 	Next     time.Time `json:"next"` // not before; also how long a claim holds
+	Since    time.Time `json:"since"`
 }
 
 // follow puts every new Communication on the list of what is due. A notice is
@@ -61,7 +63,7 @@ func (w *Worker) advance(tx store.Writer) error {
 	}
 	for _, e := range entries {
 		if e.Version == 1 {
-			if err := putDue(tx, e.Key.ID, due{Next: w.cfg.Now()}); err != nil {
+			if err := putDue(tx, e.Key.ID, due{Next: w.cfg.Now(), Since: w.cfg.Now()}); err != nil {
 				return err
 			}
 		}

@@ -23,6 +23,7 @@ type notice struct {
 	text     string
 	to       []string // addresses
 	attempts int      // before this one
+	since    time.Time
 }
 
 // communication is what the worker reads of one
@@ -34,6 +35,25 @@ type communication struct {
 	Payload  []struct{ ContentString string }
 
 	Recipient []struct{ Reference string }
+	Contained []struct {
+		ID string
+		contact
+	}
+}
+
+// contact is what somebody can be reached by.
+type contact struct {
+	Telecom []struct{ System, Value, Use string }
+}
+
+// email gives the first e-mail address in use, or "".
+func (c contact) email() string {
+	for _, t := range c.Telecom {
+		if t.System == "email" && t.Use != "old" && t.Value != "" {
+			return t.Value
+		}
+	}
+	return ""
 }
 
 // read gives a notice that waits to be sent, or nil.
@@ -62,7 +82,7 @@ func (w *Worker) read(tx *engine.Tx, id string) (*notice, error) {
 	}
 	n.text = strings.Join(parts, "\n\n")
 	for _, to := range c.Recipient {
-		address, err := mailAddress(tx, to.Reference)
+		address, err := c.mailAddress(tx, to.Reference)
 		if err != nil {
 			return nil, err
 		}
@@ -84,8 +104,17 @@ func (w *Worker) ours(c communication) bool {
 	return false
 }
 
-// mailAddress gives the registered e-mail address of a person, or "".
-func mailAddress(tx *engine.Tx, reference string) (string, error) {
+// mailAddress gives the registered e-mail address of a person, or of an office that
+// the notice itself holds; "" when there is none.
+func (c *communication) mailAddress(tx *engine.Tx, reference string) (string, error) {
+	if id, contained := strings.CutPrefix(reference, "#"); contained {
+		for _, office := range c.Contained {
+			if office.ID == id {
+				return office.email(), nil
+			}
+		}
+		return "", nil
+	}
 	key, err := fhir.ParseKey(reference)
 	if err != nil || key.Type != "Practitioner" && key.Type != "RelatedPerson" && key.Type != "Patient" {
 		return "", nil
@@ -97,18 +126,11 @@ func mailAddress(tx *engine.Tx, reference string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var person struct {
-		Telecom []struct{ System, Value, Use string }
-	}
+	var person contact
 	if err := json.Unmarshal(r.JSON, &person); err != nil {
 		return "", err
 	}
-	for _, t := range person.Telecom {
-		if t.System == "email" && t.Use != "old" && t.Value != "" {
-			return t.Value, nil
-		}
-	}
-	return "", nil
+	return person.email(), nil
 }
 
 // message writes the mail to one of the recipients. Each gets their own, so
@@ -158,6 +180,7 @@ func (n *notice) settled(status, why string, now time.Time) ([]byte, error) {
 	if status == "completed" {
 		n.tree["sent"] = now.UTC().Format(time.RFC3339)
 	}
+	delete(n.tree, "statusReason")
 	if why != "" {
 		n.tree["statusReason"] = map[string]any{"text": why}
 	}

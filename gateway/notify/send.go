@@ -126,41 +126,57 @@ func (w *Worker) sendOne(ctx context.Context, client *gomail.Client, id string) 
 		w.cfg.Logger.Warn("a notice has no address to go to", "notice", id)
 		return w.settle(ctx, n, "not-done", "The recipient has no e-mail address.")
 	}
-	for i, address := range n.to {
+	status, why := "not-done", ""
+	for i, address := range n.to { // one that cannot be reached keeps no other waiting
 		msg, err := w.message(n, i, address)
 		if err != nil {
 			w.cfg.Logger.Warn("a notice has an address that is none", "notice", id)
-			return w.settle(ctx, n, "not-done", "The recipient's e-mail address is not valid.")
+			why = "The recipient's e-mail address is not valid."
+			continue
 		}
 		err = client.Send(msg)
 		if err == nil || msg.IsDelivered() {
+			status = "completed"
 			continue
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return w.refused(ctx, n, err)
+		code, recipient := answerOf(err)
+		if code < 500 || !recipient {
+			return w.later(ctx, n, code)
+		}
+		w.cfg.Logger.Warn("the mail server refuses the recipient of a notice", "notice", n.id, "code", code)
+		why = "The mail server refused the recipient's address."
 	}
-	return w.settle(ctx, n, "completed", "")
+	return w.settle(ctx, n, status, why)
 }
 
-// refused: a permanent refusal of the recipient ends the notice; everything else
-// is tried again later.
-func (w *Worker) refused(ctx context.Context, n *notice, err error) error {
+// answerOf gives the status code with which a mail server refuses, 0 when it did
+// not answer, and whether it was about the recipient.
+func answerOf(err error) (code int, recipient bool) {
 	var answer *gomail.SendError
-	code := 0
 	if errors.As(err, &answer) {
-		code = answer.ErrorCode()
+		return answer.ErrorCode(), answer.Reason == gomail.ErrSMTPRcptTo
 	}
-	if code >= 500 && answer.Reason == gomail.ErrSMTPRcptTo {
-		w.cfg.Logger.Warn("the mail server refuses the recipient of a notice", "notice", n.id, "code", code)
-		return w.settle(ctx, n, "not-done", "The mail server refused the recipient's address.")
-	}
+	return 0, false
+}
+
+// giveUp is for how long a notice is tried that the mail server answers and does
+// not take (RFC 5321 section 4.5.4.1: four to five days).
+const giveUp = 5 * 24 * time.Hour
+
+// later puts a notice off that was not taken, or gives it up.
+func (w *Worker) later(ctx context.Context, n *notice, code int) error {
 	broken := code == 0
+	if !broken && w.cfg.Now().Sub(n.since) >= giveUp {
+		w.cfg.Logger.Warn("a notice is given up: the mail server never took it", "notice", n.id, "code", code, "attempts", n.attempts)
+		return w.settle(ctx, n, "not-done", "The mail server did not take the message.")
+	}
 	if !broken {
 		w.cfg.Logger.Warn("a notice was not taken and will be sent later", "notice", n.id, "code", code, "attempts", n.attempts)
 	}
-	err = w.cfg.Store.Update(ctx, func(tx store.Writer) error {
+	err := w.cfg.Store.Update(ctx, func(tx store.Writer) error {
 		d, err := getDue(tx, n.id)
 		if err != nil {
 			return ignoreNotFound(err)
@@ -190,14 +206,15 @@ func (w *Worker) claim(ctx context.Context, id string) (n *notice, claimed bool,
 		if n == nil {
 			return nil
 		}
-		n.attempts = d.Attempts
-		return putDue(tx.Writer(), id, due{Attempts: d.Attempts + 1, Next: now.Add(claimLife)})
+		n.attempts, n.since = d.Attempts, d.Since
+		return putDue(tx.Writer(), id, due{Attempts: d.Attempts + 1, Next: now.Add(claimLife), Since: d.Since})
 	})
 	return n, claimed, err
 }
 
-// settle marks a notice and takes it off the list, in one transaction. If
-// someone changed it meanwhile, their version stands.
+// settle marks a notice and takes it off the list, in one transaction; with a
+// reason why it did not reach everybody, it is listed as failed. If someone
+// changed it meanwhile, their version stands.
 func (w *Worker) settle(ctx context.Context, n *notice, status, why string) error {
 	body, err := n.settled(status, why, w.cfg.Now())
 	if err != nil {
@@ -211,6 +228,11 @@ func (w *Worker) settle(ctx context.Context, n *notice, status, why string) erro
 	return w.cfg.Engine.Update(ctx, func(tx *engine.Tx) error {
 		if _, _, err := tx.Update(prepared, &n.version); err != nil && fhir.KindOf(err) != fhir.Precondition {
 			return err
+		}
+		if why != "" {
+			if err := w.putFailed(tx.Writer(), n.id, why); err != nil {
+				return err
+			}
 		}
 		return tx.Writer().DeleteRecord(kindDue, n.id)
 	})
