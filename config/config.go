@@ -142,6 +142,11 @@ type Policy struct {
 	AnswerByDays     int `yaml:"answer_by_days"`    // a request lapses when unanswered for so long; default 30
 	GrantMonths      int `yaml:"grant_months"`      // calendar months of access when a request names no end; default 12
 	InvitationMonths int `yaml:"invitation_months"` // calendar months an invitation can be redeemed; default 6, at most 6
+
+	RemindDays       int    `yaml:"remind_days"`        // so long before a request lapses the family is reminded, once; default half of answer_by_days
+	CoolDownDays     int    `yaml:"cool_down_days"`     // after a decline the provider cannot ask again for so long; default 7
+	ExpiryNoticeDays int    `yaml:"expiry_notice_days"` // so long before an access ends its people are told, once; default 14
+	PrivacyEmail     string `yaml:"privacy_email"`      // who is told of every emergency access beside the family; default nobody
 }
 
 // Limits bound what one request can ask.
@@ -242,6 +247,8 @@ func (c *Config) setDefaults() {
 	fill(&c.Policy.AnswerByDays, 30)
 	fill(&c.Policy.GrantMonths, 12)
 	fill(&c.Policy.InvitationMonths, 6)
+	fill(&c.Policy.CoolDownDays, 7)
+	fill(&c.Policy.ExpiryNoticeDays, 14)
 	fill(&c.Limits.MaxBodyMB, 50)
 	fill(&c.Log.Level, "info")
 	fill(&c.Log.Format, "json")

@@ -94,6 +94,7 @@ var extensions = []extensionDef{
 	{"invitation-addressee", "For whom an invitation is", "string", "Consent"},
 	{"self-registered", "The provider registered themself, and nobody has checked what they said", "boolean", "Practitioner"},
 	{"request-from", "From when a request that was declined can be made again", "dateTime", "OperationOutcome.issue"},
+	{"subscriber", "Stands for the app and the person that a subscription belongs to", "string", "Subscription"},
 	{"request-handle", "Stands for a patient in $request-access, for the caller it was given to", "string", "OperationOutcome.issue"},
 }
 
@@ -214,6 +215,9 @@ func (g *Guard) capabilities() []byte {
 			}
 		}
 		g.restrictAuditEvent(rest.Of("AuditEvent"))
+		if mode := rest.Of("Subscription"); mode != nil {
+			mode.Documentation = "Channels of type rest-hook, with payload application/fhir+json (PUT to endpoint/Type/id) or without (POST). Criteria look at one resource, of any type but AuditEvent and Subscription. An app sees the subscriptions that it made for the same person, and they live as long as its grant."
+		}
 	})
 }
 

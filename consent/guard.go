@@ -31,6 +31,10 @@ type Config struct {
 	// AppCode tells whether app states of a code ("system|code") are a client's to
 	// keep; nil: no client keeps any.
 	AppCode func(ctx context.Context, clientID, code string) (bool, error)
+	// Standing tells what is left today of a grant that a subscription was made with,
+	// and Endpoint whether a URL is one that is called; both nil: no subscriptions.
+	Standing func(ctx context.Context, held smart.Grant) (left smart.Grant, ok bool, err error)
+	Endpoint func(url string) bool
 }
 
 // A Guard stands in front of the engine. It is safe for concurrent use.
@@ -47,9 +51,11 @@ type Guard struct {
 
 	privacyEmail string
 
-	stepUps map[string]StepUp
-	launch  func(ctx context.Context, l smart.Launch) (string, error)
-	appCode func(ctx context.Context, clientID, code string) (bool, error)
+	stepUps  map[string]StepUp
+	launch   func(ctx context.Context, l smart.Launch) (string, error)
+	appCode  func(ctx context.Context, clientID, code string) (bool, error)
+	standing func(ctx context.Context, held smart.Grant) (smart.Grant, bool, error)
+	endpoint func(url string) bool
 
 	auditor   *auditor
 	persons   *cache[*person]
@@ -88,6 +94,7 @@ func New(c Config) (*Guard, error) {
 	return &Guard{
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
+		standing: c.Standing, endpoint: c.Endpoint,
 		auditor: startAuditor(c.Rules.engine), persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
 		accounts: newCache[*Account](maxAccounts),

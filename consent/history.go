@@ -119,7 +119,7 @@ func (s *sighting) sources(tx *engine.Tx, limits []string) ([]engine.Source, err
 	for _, t := range s.types {
 		switch {
 		case isNone(s.scopes(t)):
-		case all || isDirectory(t):
+		case all || isDirectory(t) || t == "Subscription": // which has no patient
 			free = append(free, t)
 		default:
 			owned = append(owned, t)

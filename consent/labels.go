@@ -79,6 +79,8 @@ const (
 	termKind   = "_kind"   // of our Consents and Communications: request, invitation, notice
 	termActors = "_actors" // of a Consent: each actor of each provision in it
 	termDenies = "_denies" // of a Consent: each actor of each deny in it; "*" for everyone
+
+	termSubscriber = "_subscriber" // of a Subscription: whose it is
 )
 
 // terms gives the index terms that decisions need beside those of search; the
@@ -113,6 +115,10 @@ func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 		}
 		for _, actor := range denied {
 			added = append(added, store.Term{Name: termDenies, Value: actor})
+		}
+	case "Subscription":
+		if owner := n.extension(r.extension("subscriber")).str("valueString"); owner != "" {
+			added = append(added, store.Term{Name: termSubscriber, Value: owner})
 		}
 	case "Communication":
 		for _, c := range n.list("category") {

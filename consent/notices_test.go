@@ -34,7 +34,9 @@ func (w *world) mails(recipient string) []string {
 		}
 		for _, e := range page.Entries {
 			var c struct {
-				Category []struct{ Coding []struct{ System, Code string } }
+				Category []struct {
+					Coding []struct{ System, Code string }
+				}
 			}
 			if err := json.Unmarshal(e.Resource.JSON, &c); err != nil {
 				return err
@@ -144,7 +146,9 @@ func TestPreferences(t *testing.T) {
 	w := newWorld(t)
 	list, err := w.guard.NoticePreferences(t.Context(), w.as("grace"))
 	w.do(err)
-	if slices.ContainsFunc(list, func(p consent.NoticePreference) bool { return !p.Mail || p.Fixed != (p.Kind == consent.NoticeBreakGlass) }) || len(list) != 8 {
+	if slices.ContainsFunc(list, func(p consent.NoticePreference) bool {
+		return !p.Mail || p.Fixed != (p.Kind == consent.NoticeBreakGlass)
+	}) || len(list) != 8 {
 		t.Errorf("at first: %+v", list)
 	}
 	wantKind(t, w.guard.SetNoticePreferences(t.Context(), w.as("grace"), []consent.NoticeKind{consent.NoticeBreakGlass}), fhir.Unprocessable)

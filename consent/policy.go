@@ -61,7 +61,7 @@ func isDirectory(t fhir.Type) bool { return slices.Contains(directoryTypes, t) }
 
 // providerHidden are the types that no provider sees of a patient, whatever
 // their basis: they are the family's and the gateway's own.
-var providerHidden = []fhir.Type{"AuditEvent", "Subscription"}
+var providerHidden = []fhir.Type{"AuditEvent"}
 
 // birthday gives the moment, in the site's zone, at which a person is of an age.
 // A partial birth date takes its earliest reading, which gives a proxy less;

@@ -21,7 +21,7 @@ func (g *Guard) scopeExpr(grant smart.Grant, t fhir.Type, want smart.Permission)
 			continue
 		}
 		where := store.And{}
-		if s.Level == "patient" && !isDirectory(t) {
+		if s.Level == "patient" && !isDirectory(t) && t != "Subscription" { // which is the app's own
 			where = append(where, whose(t, []string{"Patient/" + grant.Launch.Patient}))
 		}
 		if len(s.Params) > 0 {

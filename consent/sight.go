@@ -76,6 +76,9 @@ func (s *sighting) scopes(t fhir.Type) store.Expr {
 
 // ownership gives what the decisions open.
 func (s *sighting) ownership(t fhir.Type) store.Expr {
+	if t == "Subscription" {
+		return s.ownSubscriptions()
+	}
 	if s.person.is(smart.System) {
 		return store.All()
 	}

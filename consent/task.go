@@ -298,6 +298,11 @@ func (g *Guard) prepare(c Caller, t *task) error {
 	if t.does != Create && p.ID != t.key.ID {
 		return fhir.ElementErrorf(fhir.Invalid, string(t.Type)+".id", "The id of the body must be the id of the address.")
 	}
+	if t.Type == "Subscription" {
+		if p, err = g.asSubscription(c, p); err != nil {
+			return err
+		}
+	}
 	t.prepared, t.body = p, nil
 	if t.Type != "Consent" && t.Type != "CareTeam" && t.at >= 0 {
 		p.Trim()

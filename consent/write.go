@@ -28,7 +28,7 @@ func mayWrite(role smart.Role, t fhir.Type) bool {
 	case smart.Provider:
 		return !isDirectory(t) && !slices.Contains(gatewayTypes, t) && !slices.Contains(staffTypes, t) && !slices.Contains(identityTypes, t)
 	case smart.Patient, smart.Proxy:
-		return slices.Contains(familyTypes, t)
+		return slices.Contains(familyTypes, t) || t == "Subscription"
 	case smart.Staff: // care teams on a caller's word only: AddToCareTeam
 		return slices.Contains(staffTypes, t) && t != "CareTeam"
 	case smart.Admin:
@@ -147,7 +147,7 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 	if !open {
 		return errClosed()
 	}
-	if s.person.is(smart.System) || s.person.is(smart.Staff) || s.person.is(smart.Admin) {
+	if t == "Subscription" || s.person.is(smart.System) || s.person.is(smart.Staff) || s.person.is(smart.Admin) {
 		return nil
 	}
 	if t == "Group" && s.person.is(smart.Provider) && namesProviders(terms) {
@@ -181,8 +181,8 @@ func errClosed() error {
 	return fhir.Errorf(fhir.Forbidden, "This would write to a record, or a part of one, that is not open to the caller.")
 }
 
-// recordWrite leaves the traces of a write: an audit entry, and for a care team
-// a Provenance.
+// recordWrite leaves the traces of a write: an audit entry, for a care team a
+// Provenance, for a Subscription what serves it.
 func (g *Guard) recordWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resource, before ...string) error {
 	if r.Type == "CareTeam" && !r.Deleted {
 		for o := range store.Terms(r.Terms).Values(store.Owner) {
@@ -190,6 +190,11 @@ func (g *Guard) recordWrite(tx *engine.Tx, c Caller, action string, r *fhir.Reso
 				return err
 			}
 			break
+		}
+	}
+	if r.Type == "Subscription" {
+		if err := g.enlist(tx, c, r); err != nil {
+			return err
 		}
 	}
 	return g.auditWrite(tx, c, action, r, nil, before...)

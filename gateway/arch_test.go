@@ -17,10 +17,10 @@ const module = "mypatients"
 // table is the import table: a package imports only from lower lines.
 var table = map[string]int{
 	"config": 1, "fhir": 1, "fhir/store": 1, "smart": 1,
-	"fhir/badgerstore": 2, "fhir/pgstore": 2, "fhir/pgstore/pgtest": 2, "fhir/profile": 2, "fhir/sample": 2, "fhir/search": 2, "fhir/storetest": 2,
-	"fhir/engine": 3,
-	"consent":     4, "smart/authserver": 4, "smart/idp": 4,
-	"gateway/demo": 5, "gateway/notify": 5, "gateway/oauth": 5, "gateway/rest": 5, "gateway/web": 5,
+	"fhir/badgerstore": 2, "fhir/pgstore": 2, "fhir/pgstore/pgtest": 2, "fhir/profile": 2, "fhir/sample": 2, "fhir/search": 2, "fhir/storetest": 2, "smart/fetch": 2,
+	"fhir/engine": 3, "consent/subscription": 3,
+	"consent": 4, "smart/authserver": 4, "smart/idp": 4,
+	"gateway/demo": 5, "gateway/hooks": 5, "gateway/notify": 5, "gateway/oauth": 5, "gateway/rest": 5, "gateway/web": 5,
 	"gateway": 6,
 }
 
@@ -45,19 +45,21 @@ var fences = map[string][]string{
 // resources through the guard, the guard must not know HTTP, and only main
 // knows that there is a demo.
 var unknowns = map[string][]string{
-	"gateway/rest":     {"fhir/engine", "fhir/search", "fhir/store", "fhir/badgerstore", "fhir/pgstore", "smart/authserver"},
-	"gateway/web":      {"fhir/engine", "fhir/search", "fhir/store", "fhir/badgerstore", "fhir/pgstore"},
-	"gateway/oauth":    {"fhir/engine", "fhir/search", "fhir/store", "fhir/badgerstore", "fhir/pgstore"},
-	"gateway/demo":     {"fhir/badgerstore", "fhir/pgstore"},
-	"consent":          {"fhir/badgerstore", "fhir/pgstore", "net/http"},
-	"fhir":             {"net/http"},
-	"fhir/engine":      {"fhir/badgerstore", "fhir/pgstore", "net/http"},
-	"fhir/store":       {"fhir"},
-	"fhir/badgerstore": {"fhir"},
-	"fhir/pgstore":     {"fhir"},
-	"smart":            {"net/http", "fhir", "fhir/store"},
-	"smart/idp":        {"fhir", "fhir/store"},
-	"config":           {"net/http"},
+	"gateway/rest":         {"fhir/engine", "fhir/search", "fhir/store", "fhir/badgerstore", "fhir/pgstore", "smart/authserver"},
+	"gateway/web":          {"fhir/engine", "fhir/search", "fhir/store", "fhir/badgerstore", "fhir/pgstore"},
+	"gateway/oauth":        {"fhir/engine", "fhir/search", "fhir/store", "fhir/badgerstore", "fhir/pgstore"},
+	"gateway/demo":         {"fhir/badgerstore", "fhir/pgstore"},
+	"gateway/hooks":        {"fhir/engine", "fhir/search", "fhir/store", "fhir/badgerstore", "fhir/pgstore"},
+	"consent":              {"fhir/badgerstore", "fhir/pgstore", "net/http"},
+	"consent/subscription": {"fhir/engine", "fhir/badgerstore", "fhir/pgstore", "net/http"},
+	"fhir":                 {"net/http"},
+	"fhir/engine":          {"fhir/badgerstore", "fhir/pgstore", "net/http"},
+	"fhir/store":           {"fhir"},
+	"fhir/badgerstore":     {"fhir"},
+	"fhir/pgstore":         {"fhir"},
+	"smart":                {"net/http", "fhir", "fhir/store"},
+	"smart/idp":            {"fhir", "fhir/store"},
+	"config":               {"net/http"},
 }
 
 // A source is one Go file of the module.

@@ -15,6 +15,7 @@ import (
 	"mypatients/gateway/web"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
+	"mypatients/smart/fetch"
 )
 
 // A core is the gateway without its HTTP side: what commands that work on its
@@ -92,8 +93,11 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 			handle, _, err := k.server.Launch(ctx, l)
 			return handle, err
 		},
-		AppCode: k.appCode,
-		StepUp:  stepUps(c.Issuers),
+		AppCode:      k.appCode,
+		StepUp:       stepUps(c.Issuers),
+		PrivacyEmail: c.Policy.PrivacyEmail,
+		Standing:     k.standing,
+		Endpoint:     func(url string) bool { return fetch.MayCall(url, c.Demo) },
 	})
 	return k, err
 }
@@ -111,6 +115,12 @@ func policy(c config.Policy) consent.Policy {
 	p.AnswerBy = time.Duration(c.AnswerByDays) * 24 * time.Hour
 	p.GrantMonths = c.GrantMonths
 	p.InvitationMonths = c.InvitationMonths
+	p.RemindBefore = p.AnswerBy / 2
+	if c.RemindDays > 0 {
+		p.RemindBefore = time.Duration(c.RemindDays) * 24 * time.Hour
+	}
+	p.CoolDown = time.Duration(c.CoolDownDays) * 24 * time.Hour
+	p.WarnBefore = time.Duration(c.ExpiryNoticeDays) * 24 * time.Hour
 	return p
 }
 

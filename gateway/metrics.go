@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -8,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"mypatients/gateway/notify"
 )
 
 // metrics counts requests, beside what the Go runtime and the process tell.
@@ -31,6 +34,36 @@ func newMetrics() *metrics {
 
 func (m *metrics) observe(route, verb string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, method(verb), strconv.Itoa(status/100)+"xx").Observe(took.Seconds())
+}
+
+// watchNotices counts what waits to be mailed and what failed; what cannot be told
+// at the moment is left out.
+func (m *metrics) watchNotices(w *notify.Worker) { m.registry.MustRegister(noticeCollector{w}) }
+
+type noticeCollector struct{ worker *notify.Worker }
+
+var (
+	noticesWaiting  = prometheus.NewDesc("gateway_notices_waiting", "Notices that are still to be mailed.", nil, nil)
+	noticesRetrying = prometheus.NewDesc("gateway_notices_retrying", "Of those waiting, the ones that were tried before.", nil, nil)
+	noticesFailed   = prometheus.NewDesc("gateway_notices_failed", "Notices that did not reach everybody they are for.", nil, nil)
+)
+
+func (c noticeCollector) Describe(to chan<- *prometheus.Desc) {
+	to <- noticesWaiting
+	to <- noticesRetrying
+	to <- noticesFailed
+}
+
+func (c noticeCollector) Collect(to chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	b, err := c.worker.Backlog(ctx)
+	if err != nil {
+		return
+	}
+	to <- prometheus.MustNewConstMetric(noticesWaiting, prometheus.GaugeValue, float64(b.Waiting))
+	to <- prometheus.MustNewConstMetric(noticesRetrying, prometheus.GaugeValue, float64(b.Retrying))
+	to <- prometheus.MustNewConstMetric(noticesFailed, prometheus.GaugeValue, float64(b.Failed))
 }
 
 func (m *metrics) handler() http.Handler {

@@ -12,10 +12,12 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"mypatients/config"
+	"mypatients/gateway/hooks"
 	"mypatients/gateway/notify"
 	"mypatients/gateway/rest"
 	"mypatients/gateway/web"
 	"mypatients/smart"
+	"mypatients/smart/fetch"
 	"mypatients/smart/idp"
 )
 
@@ -88,8 +90,14 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	if err != nil {
 		return nil, err
 	}
+	hook, err := hooks.New(hooks.Config{Guard: p.core.guard, Changed: p.core.store.Changed, Logger: log,
+		Client: fetch.New(fetch.Config{Timeout: 10 * time.Second, Loopback: c.Demo, Idle: 100})})
+	if err != nil {
+		return nil, err
+	}
+	measured.watchNotices(worker)
 	sweeper := notify.Sweeper{Every: time.Minute, Now: now, Logger: log, Chores: p.core.chores()}
-	p.tasks = append(p.tasks, task{"notices", worker.Run}, task{"chores", sweeper.Run})
+	p.tasks = append(p.tasks, task{"notices", worker.Run}, task{"subscriptions", hook.Run}, task{"chores", sweeper.Run})
 	p.server = newServer(r, log)
 	return p, nil
 }
@@ -173,6 +181,8 @@ func (k *core) chores() []notify.Chore {
 			_, err := k.guard.Lapse(ctx)
 			return err
 		}},
+		{Name: "remind", Do: func(ctx context.Context, _ time.Time) error { return k.guard.Remind(ctx) }},
+		{Name: "warn of ends", Do: func(ctx context.Context, _ time.Time) error { return k.guard.WarnOfEnds(ctx) }},
 		{Name: "definitions", Do: func(ctx context.Context, _ time.Time) error { return k.followDefinitions(ctx) }},
 	}
 }

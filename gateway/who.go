@@ -31,6 +31,17 @@ func (k *core) authenticate(ctx context.Context, bearer string) (smart.Grant, er
 	return grant, nil
 }
 
+// standing tells what is left today of a grant that a subscription was made with:
+// of the app's access, and of what the person is.
+func (k *core) standing(ctx context.Context, held smart.Grant) (smart.Grant, bool, error) {
+	left, ok, err := k.server.Standing(ctx, held)
+	if err != nil || !ok {
+		return smart.Grant{}, false, err
+	}
+	left.Identity, ok, err = k.guard.Today(ctx, left.Identity)
+	return left, ok, err
+}
+
 // current is [consent.Guard.Today] for the authorization server, which is made
 // before the guard.
 func (k *core) current(ctx context.Context, id smart.Identity) (smart.Identity, bool, error) {

@@ -6,20 +6,16 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
 
 	"mypatients/smart"
+	"mypatients/smart/fetch"
 )
 
 // Limits on fetching the keys of clients.
@@ -63,55 +59,11 @@ func (c *clientKeys) init(config Config, fits func(key any) []string) {
 	if c.http != nil {
 		return
 	}
-	dialer := &net.Dialer{Timeout: jwksTimeout, Resolver: config.Resolver, Control: c.publicOnly}
-	c.http = &http.Client{
-		Transport: &http.Transport{DialContext: dialer.DialContext, TLSHandshakeTimeout: jwksTimeout, MaxIdleConns: 10,
-			IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true},
-	}
-}
-
-// notPublic are further networks that are not of the wide web (the special-purpose
-// registries of RFC 6890), and those whose addresses have an IPv4 address in them,
-// which could be an inner one.
-var notPublic = prefixes("0.0.0.0/8 100.64.0.0/10 192.0.0.0/24 198.18.0.0/15 240.0.0.0/4 ::/96 64:ff9b::/96 64:ff9b:1::/48 2001::/23 2002::/16 fec0::/10")
-
-func prefixes(list string) []netip.Prefix {
-	var all []netip.Prefix
-	for text := range strings.FieldsSeq(list) {
-		all = append(all, netip.MustParsePrefix(text))
-	}
-	return all
-}
-
-// publicOnly refuses addresses inside our own network after the name was
-// resolved, so that no name can lead there (SSRF).
-func (c *clientKeys) publicOnly(network, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	ip := at.Addr().Unmap()
-	if c.loopback && ip.IsLoopback() {
-		return nil
-	}
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(ip) }) {
-		return errors.New("authserver: a JWKS URL leads to an address that is not public")
-	}
-	return nil
+	c.http = fetch.New(fetch.Config{Timeout: jwksTimeout, Resolver: config.Resolver, Loopback: c.loopback})
 }
 
 // mayFetch reports whether a JWKS URL is one that we would fetch.
-func (c *clientKeys) mayFetch(uri string) bool {
-	u, err := url.Parse(uri)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return false
-	}
-	if u.Scheme == "https" {
-		return true
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return c.loopback && u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && ip.IsLoopback())
-}
+func (c *clientKeys) mayFetch(uri string) bool { return fetch.MayCall(uri, c.loopback) }
 
 // key finds the key a client signed with, inline or at its URL.
 func (c *clientKeys) key(ctx context.Context, client smart.Client, kid, alg string) (any, error) {
