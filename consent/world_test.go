@@ -102,7 +102,9 @@ func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 		t.Fatal(err)
 	}
 	w.guard, err = consent.New(consent.Config{Rules: rules, Now: w.clock.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: mrnSystem, Policy: consent.DefaultPolicy(),
-		AppCode: func(context.Context, string, string) (bool, error) { return true, nil }})
+		AppCode:  func(context.Context, string, string) (bool, error) { return true, nil },
+		Standing: func(_ context.Context, held smart.Grant) (smart.Grant, bool, error) { return held, true, nil },
+		Endpoint: func(url string) bool { return strings.HasPrefix(url, "https://") }})
 	if err != nil {
 		t.Fatal(err)
 	}
