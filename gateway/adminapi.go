@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"mypatients/config"
+	"mypatients/fhir"
+	"mypatients/gateway/notify"
 	"mypatients/smart"
 )
 
@@ -41,6 +44,9 @@ func readNewClient(r io.Reader) (c newClient, err error) {
 	return c, decoder.Decode(&c)
 }
 
+// maxFailures is how many failed notices are listed at a time.
+const maxFailures = 100
+
 // maxAdminBody is the size in bytes of the largest body that the admin API reads.
 const maxAdminBody = 1 << 20
 
@@ -52,9 +58,11 @@ const maxAdminBody = 1 << 20
 //	POST   /admin/clients       RFC 7591 metadata → 201 client_id, client_secret
 //	DELETE /admin/clients/{id}  204, and all its grants end
 //	POST   /admin/keys/rotate   204
+//	GET    /admin/notices       the notices that did not reach everybody; ?after=ID goes on
+//	POST   /admin/notices/{id}/retry   204, and it is mailed again
 //
 // What is wrong is {"error", "error_description"}, as OAuth says it.
-func adminAPI(r registrar, token string, log *slog.Logger) http.Handler {
+func adminAPI(r registrar, notices *notify.Worker, token string, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, act func(r *http.Request) (status int, answer any, err error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
@@ -89,6 +97,20 @@ func adminAPI(r registrar, token string, log *slog.Logger) http.Handler {
 	handle("POST /admin/keys/rotate", func(req *http.Request) (int, any, error) {
 		return http.StatusNoContent, nil, r.RotateKeys(req.Context())
 	})
+	handle("GET /admin/notices", func(req *http.Request) (int, any, error) {
+		list, err := notices.Failed(req.Context(), req.URL.Query().Get("after"), maxFailures)
+		if list == nil {
+			list = []notify.Failure{}
+		}
+		return http.StatusOK, list, err
+	})
+	handle("POST /admin/notices/{id}/retry", func(req *http.Request) (int, any, error) {
+		err := notices.Retry(req.Context(), req.PathValue("id"))
+		if fhir.KindOf(err) == fhir.NotFound && err != nil {
+			err = &smart.Error{Code: "not_found", Description: "No such notice has failed.", Status: http.StatusNotFound}
+		}
+		return http.StatusNoContent, nil, err
+	})
 	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		given, bearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
@@ -122,7 +144,7 @@ func adminError(log *slog.Logger, err error) (int, any) {
 		log.Error("admin call failed", "error", err)
 		return http.StatusInternalServerError, map[string]string{"error": "server_error"}
 	}
-	status := http.StatusBadRequest
+	status := cmp.Or(known.Status, http.StatusBadRequest)
 	if known.Code == "invalid_client" {
 		status = http.StatusNotFound
 	}

@@ -90,6 +90,12 @@ func TestCommandsReachARunningGateway(t *testing.T) {
 	if got := call(t, "POST", admin, "/admin/clients", "", token); !strings.HasPrefix(got, "400") {
 		t.Errorf("no body: got %s", got)
 	}
+	if got := call(t, "GET", admin, "/admin/notices", "", token); !strings.HasPrefix(got, "200") || !strings.Contains(got, "[]") {
+		t.Errorf("failed notices: got %s", got)
+	}
+	if got := call(t, "POST", admin, "/admin/notices/none/retry", "", token); !strings.HasPrefix(got, "404") {
+		t.Errorf("retrying none: got %s", got)
+	}
 	if strings.Contains(log.String(), secrets["GATEWAY_ADMIN_TOKEN"]) || strings.Contains(log.String(), secret) {
 		t.Error("the log tells secrets")
 	}

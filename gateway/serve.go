@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,12 +11,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"mypatients/config"
-	"mypatients/gateway/hooks"
 	"mypatients/gateway/notify"
 	"mypatients/gateway/rest"
 	"mypatients/gateway/web"
 	"mypatients/smart"
-	"mypatients/smart/fetch"
 	"mypatients/smart/idp"
 )
 
@@ -51,7 +48,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		r.Use(loopbackOnly(c.BaseURL))
 	}
 	p.mountHealth(r)
-	if err := errors.Join(p.mountMetrics(r, c, measured), p.mountAdmin(c)); err != nil {
+	if err := p.mountMetrics(r, c, measured); err != nil {
 		return nil, err
 	}
 
@@ -82,22 +79,14 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		return nil, err
 	}
 
-	worker, err := notify.New(notify.Config{
-		Engine: p.core.engine, Store: p.core.store, Now: now, Logger: log, Category: p.core.rules.NoticeCategory(),
-		SMTP: notify.SMTP{Host: c.SMTP.Host, Port: c.SMTP.Port, TLS: c.SMTP.TLS,
-			Username: c.SMTP.Username, Password: c.SMTP.Password.Reveal(), From: c.SMTP.From},
-	})
+	mails, err := p.addWorkers(c, now, log)
 	if err != nil {
 		return nil, err
 	}
-	hook, err := hooks.New(hooks.Config{Guard: p.core.guard, Changed: p.core.store.Changed, Logger: log,
-		Client: fetch.New(fetch.Config{Timeout: 10 * time.Second, Loopback: c.Demo, Idle: 100})})
-	if err != nil {
+	measured.watchNotices(mails)
+	if err := p.mountAdmin(c, mails); err != nil {
 		return nil, err
 	}
-	measured.watchNotices(worker)
-	sweeper := notify.Sweeper{Every: time.Minute, Now: now, Logger: log, Chores: p.core.chores()}
-	p.tasks = append(p.tasks, task{"notices", worker.Run}, task{"subscriptions", hook.Run}, task{"chores", sweeper.Run})
 	p.server = newServer(r, log)
 	return p, nil
 }
@@ -157,14 +146,14 @@ func (p *Program) mountMetrics(r gin.IRouter, c *config.Config, m *metrics) (err
 }
 
 // mountAdmin serves the admin API on a listener of its own, if there is to be one.
-func (p *Program) mountAdmin(c *config.Config) (err error) {
+func (p *Program) mountAdmin(c *config.Config, mails *notify.Worker) (err error) {
 	if c.Admin.Listen == "" {
 		return nil
 	}
 	if p.asked, err = listen(c.Admin.Listen); err != nil {
 		return err
 	}
-	p.admin = newServer(adminAPI(p.core.server, c.Admin.Token.Reveal(), p.log), p.log)
+	p.admin = newServer(adminAPI(p.core.server, mails, c.Admin.Token.Reveal(), p.log), p.log)
 	return nil
 }
 

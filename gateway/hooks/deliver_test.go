@@ -231,7 +231,7 @@ func TestDeathInTheMiddle(t *testing.T) {
 
 // Several gateways on one database call once for each event.
 func TestGatewaysShareTheWork(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldOn(t, true)
 	w.node()
 	w.node()
 	for i := range 5 {

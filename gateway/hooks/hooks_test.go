@@ -72,10 +72,12 @@ func (w *world) end(grant string) {
 
 var registry = sync.OnceValues(search.R4)
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOn(t, os.Getenv("STORE") == "postgres") }
+
+func newWorldOn(t *testing.T, postgres bool) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 3, 10, 15, 0, 0, 0, time.UTC), ended: map[string]bool{}, app: newEndpoint(t)}
-	if os.Getenv("STORE") == "postgres" {
+	if postgres {
 		w.dsn = pgtest.Open(t)
 	}
 	w.node()
@@ -317,4 +319,3 @@ func (w *world) wantCalls(want ...string) {
 		w.t.Errorf("the endpoint got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
-

@@ -112,7 +112,7 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 			authorizeView{App: "A", Fixed: &card, Local: true}, authorizeView{App: "A", Site: "127.0.0.1:9", Local: true}, authorizeView{App: "A", Choose: true, Nobody: true, Search: &Selection{MRN: "1"}}},
 		"patients": {
 			patientsView{ByName: true, Typed: found, Recent: []consent.Card{card}, Mine: []consent.Card{card}, Waiting: 2, Result: &selectionView{Matches: []consent.Card{card},
-				Outcomes: []consent.SelectionOutcome{{Code: consent.NotAuthorized, Handle: text}, {Code: consent.RequestPending}, {Code: consent.NoPortalAccount}}}},
+				Outcomes: []consent.SelectionOutcome{{Code: consent.NotAuthorized, Handle: text}, {Code: consent.NotAuthorized, Handle: text, From: now}, {Code: consent.RequestPending}, {Code: consent.NoPortalAccount}}}},
 			patientsView{Typed: found, Result: &selectionView{}}, patientsView{}},
 		"ask":        {askView{Patient: text, Typed: found, Provider: claimed, Span: "date", Date: text, Parts: ticked, Reason: text, Private: true, Spans: spans}, askView{Whole: true, Parts: ticked, Span: "3", Spans: spans}},
 		"requests":   {requestsView{Waiting: []consent.RequestView{request, restrictedRequest}, Answered: []consent.RequestView{answered, {State: text}}}, requestsView{}},
@@ -134,7 +134,9 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"activity": {activityView{about: who, People: []string{text}, Who: text, More: true, Days: w.lookDays([]consent.Look{
 			{When: now, Person: text, Organization: text, What: text, Action: text, Why: []consent.BasisCode{consent.BasisCode(text)}, Client: text}, {When: now.AddDate(0, 0, -1), Outcome: "not-found"}})},
 			activityView{}},
-		"apps":         {appsView{Apps: []appView{{GrantView: authserver.GrantView{ID: text, Created: now, LastUsed: now}, Name: text, Scopes: scopes, Patient: &card}, {}}}, appsView{}},
+		"apps": {appsView{Apps: []appView{{GrantView: authserver.GrantView{ID: text, Created: now, LastUsed: now}, Name: text, Scopes: scopes, Patient: &card}, {}}}, appsView{}},
+		"notices": {noticesView{[]consent.NoticePreference{{Kind: consent.NoticeRequest, Mail: true}, {Kind: consent.NoticeBreakGlass, Mail: true, Fixed: true}, {Kind: consent.NoticeKind(text)}}},
+			noticesView{}},
 		"staff":        {staffView{MRN: text}, staffView{}},
 		"staffpatient": {staffPatientView{Patient: card, Team: []member{{Key: key, Name: text, Role: text}, {}}, Query: text, Found: []consent.ProviderView{provider}, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}}, staffPatientView{}},
 		"staffinvite":  {staffInviteView{Patient: card, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}, Email: text, Span: "date", Date: text}, staffInviteView{Span: "6"}},

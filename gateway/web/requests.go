@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -159,7 +160,7 @@ func (s *site) ask(v *visit) error {
 		return v.showAsk(view, problems{"patient": "stale"})
 	}
 	if kindIs(err, fhir.Unprocessable) {
-		return v.showAsk(view, problems{"patient": "refused"})
+		return v.showAsk(view, problems{"patient": whyNotAsked(err)})
 	}
 	if err != nil {
 		return err
@@ -172,6 +173,15 @@ func (s *site) ask(v *visit) error {
 	}
 	v.flash(flash{Code: code})
 	return v.redirect("/requests")
+}
+
+// whyNotAsked gives the code of why a request cannot be made.
+func whyNotAsked(err error) string {
+	var known *fhir.Error
+	if errors.As(err, &known) && len(known.Issues) > 0 && known.Issues[0].Detail.Code == consent.RecentlyDeclined {
+		return "declined"
+	}
+	return "refused"
 }
 
 // asked gives what was typed in this session for which requests, by their ids. It
