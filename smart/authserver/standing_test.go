@@ -13,26 +13,26 @@ func TestStanding(t *testing.T) {
 	const long, short = "launch/patient offline_access patient/*.rs", "launch/patient patient/*.rs"
 	for _, tt := range []struct {
 		name, scope string
-		end         func(w *world, app reply, held smart.Grant)
+		end         func(w *world, app *answer, held smart.Grant)
 		stands      bool
 	}{
-		{"nothing", long, func(*world, reply, smart.Grant) {}, true},
-		{"the access token expires", long, func(w *world, _ reply, _ smart.Grant) { w.pass(25 * time.Hour) }, true},
-		{"its only token expires", short, func(w *world, _ reply, _ smart.Grant) { w.pass(25 * time.Hour) }, false},
-		{"the refresh token is revoked", long, func(w *world, app reply, _ smart.Grant) {
+		{"nothing", long, func(*world, *answer, smart.Grant) {}, true},
+		{"the access token expires", long, func(w *world, _ *answer, _ smart.Grant) { w.pass(25 * time.Hour) }, true},
+		{"its only token expires", short, func(w *world, _ *answer, _ smart.Grant) { w.pass(25 * time.Hour) }, false},
+		{"the refresh token is revoked", long, func(w *world, app *answer, _ smart.Grant) {
 			w.post("/oauth/revoke", url.Values{"token": {app.str("refresh_token")}, "client_id": {"public"}})
 		}, false},
-		{"the person disconnects the app", long, func(w *world, _ reply, held smart.Grant) {
+		{"the person disconnects the app", long, func(w *world, _ *answer, held smart.Grant) {
 			if err := w.server.RevokeGrant(t.Context(), grace.Login, held.ID); err != nil {
 				t.Error(err)
 			}
 		}, false},
-		{"the login is ended", long, func(w *world, _ reply, _ smart.Grant) {
+		{"the login is ended", long, func(w *world, _ *answer, _ smart.Grant) {
 			if err := w.server.EndLogin(t.Context(), grace.Login); err != nil {
 				t.Error(err)
 			}
 		}, false},
-		{"the client is removed", long, func(w *world, _ reply, _ smart.Grant) {
+		{"the client is removed", long, func(w *world, _ *answer, _ smart.Grant) {
 			if err := w.server.RemoveClient(t.Context(), "public"); err != nil {
 				t.Error(err)
 			}
