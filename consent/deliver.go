@@ -48,8 +48,9 @@ const (
 func (g *Guard) Follow(ctx context.Context) (more bool, err error) {
 	var from, to string
 	var pushes []push
+	full := false
 	err = g.engine.View(ctx, func(tx *engine.Tx) error {
-		pushes, to = nil, ""
+		pushes, to, full = nil, "", false
 		at, begun, err := subscription.Cursor(tx.Reader())
 		if err != nil || !begun {
 			return err
@@ -58,7 +59,7 @@ func (g *Guard) Follow(ctx context.Context) (more bool, err error) {
 		if err != nil || len(entries) == 0 {
 			return err
 		}
-		from, to = at, entries[len(entries)-1].Position
+		from, to, full = at, entries[len(entries)-1].Position, len(entries) == followPage
 		m := matcher{g: g, tx: tx, types: map[string]bool{}, parsed: map[string]*criteria{}}
 		for _, e := range entries {
 			if err := m.entry(e); err != nil {
@@ -70,6 +71,9 @@ func (g *Guard) Follow(ctx context.Context) (more bool, err error) {
 	})
 	if err != nil || to == "" {
 		return false, err
+	}
+	if !full && len(pushes) == 0 { // to read them again costs less than to note that they were read
+		return false, nil
 	}
 	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
 		at, _, err := subscription.Cursor(tx.Reader())
@@ -221,10 +225,18 @@ func (g *Guard) NextDelivery(ctx context.Context, id string) (*Delivery, error) 
 	if !ok {
 		return nil, g.endSubscription(ctx, id, subscription.Off, "The access of the app has ended.")
 	}
-	var out *Delivery
-	var end string
-	for range followPage { // what may not be known is passed over
-		out, end = nil, ""
+	grant.Scopes = grant.Scopes.Narrow(held.Grant.Scopes) // a token may have held less than its grant
+	out, end, err := g.judgeNext(ctx, id, claim, Caller{Grant: grant, RequestID: "subscription " + id})
+	if end != "" {
+		return nil, g.endSubscription(ctx, id, subscription.Off, end)
+	}
+	return out, err
+}
+
+// judgeNext finds the first event that is for the owner, and passes over others; of
+// many it leaves some for the next time.
+func (g *Guard) judgeNext(ctx context.Context, id, claim string, c Caller) (out *Delivery, end string, err error) {
+	for range followPage {
 		passed := false
 		err := g.engine.Update(ctx, func(tx *engine.Tx) error {
 			out, end, passed = nil, "", false
@@ -232,28 +244,32 @@ func (g *Guard) NextDelivery(ctx context.Context, id string) (*Delivery, error) 
 			if err != nil || d == nil {
 				return err
 			}
-			out, end, passed, err = g.judge(tx, id, Caller{Grant: grant, RequestID: "subscription " + id}, held)
+			out, end, passed, err = g.judge(tx, id, c)
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, "", err
+		}
+		if out != nil {
+			out.claim = claim
 		}
 		if !passed {
-			break
+			return out, end, nil
 		}
 	}
-	if end != "" {
-		return nil, g.endSubscription(ctx, id, subscription.Off, end)
-	}
-	if out != nil {
-		out.claim = claim
-	}
-	return out, nil
+	return nil, "", g.engine.Update(ctx, func(tx *engine.Tx) error {
+		d, err := subscription.Mine(tx.Reader(), id, claim)
+		if err != nil || d == nil {
+			return err
+		}
+		d.Claim, d.Next = "", tx.Now()
+		return subscription.SetDue(tx.Writer(), id, *d)
+	})
 }
 
 // judge decides on the oldest event of a subscription. passed says that it is not
 // for the owner, and gone; end, why the subscription is at its end.
-func (g *Guard) judge(tx *engine.Tx, id string, c Caller, held *subscription.Held) (out *Delivery, end string, passed bool, err error) {
+func (g *Guard) judge(tx *engine.Tx, id string, c Caller) (out *Delivery, end string, passed bool, err error) {
 	_, tree, err := live(tx, "Subscription/"+id)
 	if err != nil {
 		return nil, "", false, err

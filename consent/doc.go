@@ -13,8 +13,10 @@
 //
 // Around the decision live the life cycles it rests on: access requests
 // (request.go), invitations (invite.go), care teams (careteam.go), accounts
-// (account.go); the notices they send (notice.go); and the audit log
-// (audit.go), without whose entry no answer leaves.
+// (account.go); the notices they send (notice.go) to who may know of it
+// (recipients.go), now or when a time comes (timer.go); the subscriptions of apps
+// (subscribe.go, deliver.go); and the audit log (audit.go), without whose entry no
+// answer leaves.
 //
 // What is written takes one path, alone or as an entry of a transaction: checked,
 // settled on a snapshot, prepared, and carried out in one store transaction that
@@ -53,6 +55,14 @@
 // AuditEvent is rendered from the log when it is read; it cannot be written, has
 // one version, and is searched by patient alone: it is not among what a search or
 // a history of the whole system, or $everything, gives.
+//
+// Subscription (https://hl7.org/fhir/R4/subscription.html): rest-hook only, by apps
+// and systems, about one resource at a time: criteria do not join. Only its owner
+// sees one. A subscription is active when its endpoint could be connected to. It
+// ends with the grant of its app (off), and when the endpoint was away for three
+// days (error); while it is away the element error says so. What is delivered is
+// the version that met the criteria, if its owner could read it at that moment;
+// entries of the last minutes before a subscription was made may be among it.
 //
 // History (https://hl7.org/fhir/R4/http.html#history) of a type or of the system
 // needs the scope for searching, as SMART has it, that of an instance the one for

@@ -22,6 +22,9 @@ import (
 // system for itself, that are not off or in error.
 const maxSubscriptions = 20
 
+// maxSubscription is the length in bytes of a Subscription: each delivery reads it.
+const maxSubscription = 64 << 10
+
 // Types that are not subscribed to: the log is rendered when it is read, and a
 // subscription to subscriptions would feed itself.
 var notSubscribed = []fhir.Type{"AuditEvent", "Subscription"}
@@ -49,6 +52,9 @@ func (g *Guard) asSubscription(c Caller, p *engine.Prepared) (*engine.Prepared, 
 	}
 	if c.ClientID == PortalClient || c.Identity.Role != smart.System && c.Identity.Login == "" {
 		return nil, fhir.Errorf(fhir.Forbidden, "Subscriptions are for apps.")
+	}
+	if len(p.JSON) > maxSubscription {
+		return nil, &fhir.Error{Kind: fhir.TooBig, Issues: []fhir.Issue{{Code: "too-long", Text: "This Subscription is too long."}}}
 	}
 	s, err := subscription.Parse(p.Tree)
 	if err != nil {

@@ -194,11 +194,11 @@ func TestEndpointAway(t *testing.T) {
 	w.flush()
 	w.wantCalls()
 	// Requested anew, it goes on with what comes.
+	w.pass(time.Hour)
 	r, err := w.nodes[0].guard.Read(t.Context(), w.system(), fhir.Key{Type: "Subscription", ID: id})
 	w.do(err)
 	_, _, err = w.nodes[0].guard.Update(t.Context(), w.system(), r.Key, []byte(strings.Replace(string(r.JSON), `"status":"error"`, `"status":"requested"`, 1)), nil)
 	w.do(err)
-	w.pass(time.Hour)
 	w.observe("anew")
 	w.flush()
 	w.wantCalls("PUT /Observation/anew")
@@ -353,4 +353,25 @@ func TestBeginAndEnd(t *testing.T) {
 	w.flush()
 	w.wantCalls()
 	w.wantState(r.ID, "off Its time is over.")
+}
+
+// Much that is not for the owner keeps what is from them no longer than it takes.
+func TestMuchThatIsHidden(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(w.okaforApp(), "Observation?status=final", "", withPayload)
+	r := w.ask()
+	for i := range 250 {
+		w.observe(fmt.Sprint("hidden", i))
+	}
+	for more := true; more; {
+		var err error
+		more, err = w.nodes[0].guard.Follow(t.Context())
+		w.do(err)
+	}
+	w.flush()
+	_, err := w.nodes[0].guard.Approve(t.Context(), w.caller("grace", smart.Proxy, "", ""), r.ID, consent.Narrowing{}, nil)
+	w.do(err)
+	w.observe("shown")
+	w.flush()
+	w.wantCalls("PUT /Observation/shown")
 }
