@@ -238,7 +238,7 @@ func (g *Guard) Register(ctx context.Context, accountID string, r Registration) 
 		c := Caller{Grant: smart.Grant{ClientID: PortalClient, ClientName: "Portal", Identity: smart.Identity{Login: a.ID, Name: a.Name, Role: smart.Provider, FHIRUser: key.String()}}}
 		e := g.entry(c, "register", "Practitioner")
 		e.Returned = []string{key.String()}
-		return writeAudit(tx.Writer(), []*auditEntry{e})
+		return file(tx, e)
 	})
 	if err != nil {
 		return nil, err

@@ -57,6 +57,7 @@ func (g *Guard) Withdraw(ctx context.Context, c Caller, id, reason string, ifMat
 // transaction on that very state: whoever comes second gets Conflict.
 func (g *Guard) answer(ctx context.Context, c Caller, a answer, id string, n Narrowing, reason string, ifMatch *int64) (*fhir.Resource, error) {
 	e := g.entry(c, a.action, "Consent")
+	e.about(fhir.Key{Type: "Consent", ID: id})
 	if err := g.requireScope(c, "Consent", smart.MayUpdate); err != nil {
 		return nil, g.refused(ctx, e, err)
 	}

@@ -124,7 +124,7 @@ func (g *Guard) writeState(ctx context.Context, c Caller, action string, want sm
 			return err
 		}
 		e.Returned = []string{written.Key.String()}
-		return writeAudit(tx.Writer(), []*auditEntry{e})
+		return file(tx, e)
 	})
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
@@ -164,7 +164,7 @@ func (g *Guard) DeleteState(ctx context.Context, c Caller, id string, version in
 			return err
 		}
 		e.Returned = []string{"Basic/" + id}
-		return writeAudit(tx.Writer(), []*auditEntry{e})
+		return file(tx, e)
 	})
 	if err != nil {
 		return g.refused(ctx, e, err)

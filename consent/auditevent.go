@@ -1,349 +1,276 @@
 package consent
 
 import (
-	"context"
+	"encoding/base64"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"mypatients/consent/audit"
 	"mypatients/fhir"
-	"mypatients/fhir/engine"
-	"mypatients/fhir/store"
-	"mypatients/smart"
 )
 
-// AuditEvents are rendered from the audit log when they are read. Patients and
-// those who decide for them see the log of their record, each patient's apart;
-// reading it is logged.
+// AuditEvents are rendered from the log when they are read, in the shape of IHE's
+// Basic Audit Log Patterns (https://profiles.ihe.net/ITI/BALP): which codes stand
+// for what, and who takes part in which role. An event that conforms to one of
+// those profiles says so.
 
-// forViewer gives a row as a viewer of one patient's log may see it: of what was
-// returned only what belongs to that patient and is open to the viewer now, so
-// that the log tells nobody of what they may not know. A row about nothing else
-// is not shown at all.
-func forViewer(tx *engine.Tx, s *sighting, patient string, row auditRow) (auditRow, bool, error) {
-	own := *row.auditEntry
-	own.Returned = nil
-	about := false // something else than this patient's own was returned
-	for _, ref := range row.Returned {
-		key, err := fhir.ParseKey(ref)
-		if err != nil {
-			continue
-		}
-		v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
-		if err == store.ErrNotFound {
-			continue
-		}
-		if err != nil {
-			return row, false, err
-		}
-		ours, err := store.Eval(tx.Reader(), v, ownedBy(patient))
-		if err != nil {
-			return row, false, err
-		}
-		if !ours {
-			continue
-		}
-		about = true
-		if open, err := store.Eval(tx.Reader(), v, s.ownership(key.Type)); err != nil {
-			return row, false, err
-		} else if open {
-			own.Returned = append(own.Returned, ref)
-		}
-	}
-	own.Patients = []string{patient}
-	own.Bases = map[string][]BasisCode{patient: row.Bases[patient]}
-	return auditRow{row.id, &own}, !about || len(own.Returned) > 0, nil
+// Code systems of AuditEvents.
+const (
+	systemDCM         = "http://dicom.nema.org/resources/ontology/DCM"
+	systemEventType   = "http://terminology.hl7.org/CodeSystem/audit-event-type"
+	systemInteraction = "http://hl7.org/fhir/restful-interaction"
+	systemEntityType  = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+	systemObjectRole  = "http://terminology.hl7.org/CodeSystem/object-role"
+	systemBALP        = "https://profiles.ihe.net/ITI/BALP/"
+)
+
+// An auditAction says how an action of the log is rendered.
+type auditAction struct {
+	system, code string // AuditEvent.type
+	subSystem    string // AuditEvent.subtype
+	sub          string
+	letter       string // AuditEvent.action
+	profile      string // of BALP, for what succeeded; "Patient" before it when it is about one
+	writes       bool   // an operation that changes the record
 }
 
-// maxHidden is how many hidden rows one page of the log steps over at most.
-const maxHidden = 10000
-
-// auditPageOf gives rows of a patient's log that the caller may see. The caller
-// must have authority over the patient.
-func (g *Guard) auditPageOf(tx *engine.Tx, c Caller, patient, cursor string, count int) (rows []auditRow, next string, err error) {
-	if _, err := g.authority(tx, c, patient); err != nil {
-		return nil, "", err
-	}
-	s, err := g.look(tx, c, "AuditEvent", smart.MaySearch, []string{patient})
-	if err != nil {
-		return nil, "", err
-	}
-	// A cursor is the last pointer that was read whole and how many rows of the
-	// next one were.
-	key, done, _ := strings.Cut(cursor, "+")
-	skip, _ := strconv.Atoi(done)
-	for hidden := 0; ; skip = 0 {
-		batch, after, err := auditOf(tx.Reader(), patient, key, 1)
-		if err != nil {
-			return nil, "", err
-		}
-		for i := skip; i < len(batch); i++ {
-			if len(rows) == count || hidden == maxHidden {
-				return rows, key + "+" + strconv.Itoa(i), nil
-			}
-			shown, ok, err := forViewer(tx, s, patient, batch[i])
-			if err != nil {
-				return nil, "", err
-			}
-			if ok {
-				rows = append(rows, shown)
-			} else {
-				hidden++
-			}
-		}
-		if after == "" {
-			return rows, "", nil
-		}
-		key = after
-	}
+func interaction(sub, letter, profile string) auditAction {
+	return auditAction{systemEventType, "rest", systemInteraction, sub, letter, profile, false}
 }
 
-// searchAuditEvents answers AuditEvent?patient=…, newest first.
-func (g *Guard) searchAuditEvents(ctx context.Context, c Caller, values url.Values) (*fhir.Page, error) {
-	e := g.entry(c, "search", "AuditEvent")
-	if err := g.requireScope(withoutGranular(c), "AuditEvent", smart.MaySearch); err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	patient, cursor, count, err := g.auditQuery(c, values)
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	e.Patients = []string{patient}
-	page := &fhir.Page{Applied: withoutCursor(values)}
-	err = g.engine.View(ctx, func(tx *engine.Tx) error {
-		page.Entries, page.Next = nil, ""
-		if limit := limitsTo(c, "AuditEvent", smart.MaySearch); limit != nil && !slices.Contains(limit, patient) {
-			return nil
-		}
-		rows, next, err := g.auditPageOf(tx, c, patient, cursor, count)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			page.Entries = append(page.Entries, fhir.Entry{Mode: "match", Resource: g.auditEvent(row)})
-		}
-		if next != "" {
-			v := cloneValues(values)
-			v.Set("_cursor", next)
-			page.Next = g.sealLink(c, "AuditEvent", v.Encode())
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	return page, g.auditor.write(ctx, e)
+func dicom(code, sub, letter string) auditAction {
+	return auditAction{system: systemDCM, code: code, subSystem: systemDCM, sub: sub, letter: letter}
 }
 
-func (g *Guard) auditQuery(c Caller, values url.Values) (patient, cursor string, count int, err error) {
-	count = defaultPage
-	if c.Launch.Patient != "" {
-		patient = "Patient/" + c.Launch.Patient
-	} else if c.Identity.Role == smart.Patient {
-		patient = c.Identity.FHIRUser
-	}
-	for name, list := range values {
-		value := list[len(list)-1]
-		switch name {
-		case "patient", "patient:Patient", "entity":
-			if patient = relativeTo(g.base, value); !strings.Contains(patient, "/") {
-				patient = "Patient/" + patient
-			}
-		case "_count":
-			if count, err = strconv.Atoi(value); err != nil || count < 1 {
-				return "", "", 0, fhir.ElementErrorf(fhir.Invalid, "http._count", "_count must be a number above 0.")
-			}
-			count = min(count, maxPage)
-		case "_cursor":
-			open, err := g.openLink(c, "AuditEvent", values)
-			if err != nil {
-				return "", "", 0, err
-			}
-			cursor = open.Get("_cursor")
-		case "_format", "_pretty":
-		default:
-			return "", "", 0, fhir.ElementErrorf(fhir.Invalid, "http."+name, "AuditEvent has no search parameter %q here.", name)
-		}
-	}
-	if patient == "" {
-		return "", "", 0, fhir.ElementErrorf(fhir.Invalid, "http.patient", "Say whose log to read, with patient.")
-	}
-	return patient, cursor, count, nil
+// auditActions are the actions that are no operations.
+var auditActions = map[string]auditAction{
+	"read": interaction("read", "R", "Read"), "vread": interaction("vread", "R", "Read"),
+	"history": interaction("history-instance", "R", ""), "history-type": interaction("history-type", "R", ""), "history-system": interaction("history-system", "R", ""),
+	"search": interaction("search-type", "E", "Query"), "search-system": interaction("search-system", "E", "Query"),
+	"create": interaction("create", "C", "Create"), "update": interaction("update", "U", "Update"), "patch": interaction("patch", "U", ""), "delete": interaction("delete", "D", "Delete"),
+
+	"select": dicom("110112", "", "E"), "list-patients": dicom("110112", "", "E"), "find-accounts": dicom("110112", "", "E"),
+	"export": dicom("110106", "", "R"), "export-audit": dicom("110106", "110101", "R"),
+	"search-audit": dicom("110101", "", "R"), "verify-audit": dicom("110101", "", "E"),
+	"sign-in": dicom("110114", "110122", "E"), "sign-out": dicom("110114", "110123", "E"),
+	"register": dicom("110137", "", "C"), "unlink": dicom("110137", "", "U"), "roles": dicom("110136", "", "U"),
+	"end-app": dicom("110137", "", "U"), "end-account": dicom("110137", "", "U"), "approve-app": dicom("110137", "", "C"), "decline-app": dicom("110137", "", "E"),
+	"add-client": dicom("110137", "", "C"), "change-client": dicom("110137", "", "U"), "remove-client": dicom("110137", "", "D"), "rotate-keys": dicom("110137", "", "U"),
 }
 
-// withoutGranular drops the granular scopes of a caller: the log is not searched
-// by what they could name.
-func withoutGranular(c Caller) Caller {
-	c.Scopes = slices.DeleteFunc(slices.Clone(c.Scopes), func(s smart.Scope) bool { return len(s.Params) > 0 })
-	return c
+// writingOperations are those that change the record.
+var writingOperations = []string{"approve", "decline", "revoke", "withdraw", "request-access", "invite", "redeem-invitation", "add-member", "remove-member", "lapse"}
+
+func auditActionOf(action string) auditAction {
+	if a, ok := auditActions[action]; ok {
+		return a
+	}
+	a := interaction("operation", "E", "")
+	a.writes = slices.Contains(writingOperations, action)
+	return a
 }
 
-// readAuditEvent gives one row of a log, under the id that a search gave.
-func (g *Guard) readAuditEvent(ctx context.Context, c Caller, id string) (*fhir.Resource, error) {
-	e := g.entry(c, "read", "AuditEvent")
-	if err := g.requireScope(withoutGranular(c), "AuditEvent", smart.MayRead); err != nil {
-		return nil, g.refused(ctx, e, err)
+// denied tells whether a row is about an access that the decision did not permit.
+func denied(e *audit.Entry) bool {
+	switch e.Outcome {
+	case fhir.Forbidden.String(), NotAuthorized, RequestPending, NoPortalAccount:
+		return true
+	case fhir.NotFound.String():
+		return len(e.Patients) > 0
 	}
-	var found *fhir.Resource
-	err := g.engine.View(ctx, func(tx *engine.Tx) error {
-		row, err := findAuditRow(tx, id)
-		if err != nil {
-			return err
-		}
-		for _, patient := range row.Patients {
-			if limit := limitsTo(c, "AuditEvent", smart.MayRead); limit != nil && !slices.Contains(limit, patient) {
-				continue
-			}
-			if _, err := g.authority(tx, c, patient); err != nil {
-				continue
-			}
-			s, err := g.look(tx, c, "AuditEvent", smart.MayRead, []string{patient})
-			if err != nil {
-				return err
-			}
-			shown, ok, err := forViewer(tx, s, patient, row)
-			if err != nil || !ok {
-				return orNotFound(err)
-			}
-			e.Patients = []string{patient}
-			found = g.auditEvent(shown)
-			return nil
-		}
-		return fhir.ErrNotFound()
-	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	return found, g.auditor.write(ctx, e)
+	return false
 }
 
-func findAuditRow(tx *engine.Tx, id string) (auditRow, error) {
-	key, index, ok := strings.Cut(id, "-")
-	i, err := strconv.Atoi(index)
-	if !ok || err != nil {
-		return auditRow{}, fhir.ErrNotFound()
+// outcomeOf gives a code of AuditEvent.outcome.
+func outcomeOf(e *audit.Entry) string {
+	switch {
+	case e.Outcome == "":
+		return "0"
+	case denied(e):
+		return "8"
 	}
-	round, err := readRound(tx.Reader(), key)
-	if err != nil || i < 0 || i >= len(round) {
-		return auditRow{}, fhir.ErrNotFound()
-	}
-	return auditRow{id, round[i]}, nil
+	return "4"
 }
 
-// interactions of http://hl7.org/fhir/restful-interaction, with the letter of
-// AuditEvent.action; what is no RESTful interaction is an operation.
-var interactions = map[string][2]string{
-	"read": {"read", "R"}, "vread": {"vread", "R"}, "history": {"history-instance", "R"}, "search": {"search-type", "E"},
-	"history-type": {"history-type", "R"}, "history-system": {"history-system", "R"}, "search-system": {"search-system", "E"},
-	"create": {"create", "C"}, "update": {"update", "U"}, "patch": {"patch", "U"}, "delete": {"delete", "D"},
+// typeOf gives the type and subtypes of a row.
+func typeOf(e *audit.Entry) (kind node, sub []node) {
+	a := auditActionOf(e.Action)
+	if denied(e) && a.system == systemEventType {
+		return coding(systemDCM, "110113"), []node{coding(systemBALP+"CodeSystem/AuthZsubType", "AuthZ-Consent"), coding(a.subSystem, a.sub)}
+	}
+	kind = coding(a.system, a.code)
+	if a.sub != "" {
+		sub = append(sub, coding(a.subSystem, a.sub))
+	}
+	if a.sub == "operation" || a.system != systemEventType {
+		sub = append(sub, node{"code": e.Action})
+	}
+	return kind, sub
 }
 
-// auditEvent renders a row as an AuditEvent in the shape of IHE's Basic Audit Log
-// Patterns.
-func (g *Guard) auditEvent(row auditRow) *fhir.Resource {
-	interaction, ok := interactions[row.Action]
-	if !ok {
-		interaction = [2]string{"operation", "E"}
-	}
-	agent := node{"requestor": true, "name": row.Name, "type": concept("http://dicom.nema.org/resources/ontology/DCM", "110153").any()}
-	if row.Person != "" {
-		agent["who"] = reference(row.Person)
-	} else {
-		agent["who"] = map[string]any{"display": or(row.Client, "gateway")}
-	}
-	if row.Name == "" {
-		delete(agent, "name")
-	}
-	if row.Address != "" {
-		agent["network"] = map[string]any{"address": row.Address, "type": "2"}
-	}
-	agents := []any{agent.any()}
-	if row.ClientID != "" {
-		agents = append(agents, map[string]any{"requestor": false, "who": map[string]any{"identifier": map[string]any{"value": row.ClientID}, "display": or(row.Client, row.ClientID)},
-			"type": concept("http://dicom.nema.org/resources/ontology/DCM", "110150").any()})
-	}
-	if row.Org != "" {
-		agents = append(agents, map[string]any{"requestor": false, "who": reference(row.Org), "type": concept("http://terminology.hl7.org/CodeSystem/v3-RoleClass", "PROV").any()})
-	}
+func coding(system, code string) node { return node{"system": system, "code": code} }
+
+func codingConcept(system, code string) map[string]any { return concept(system, code).any() }
+
+// auditEvent renders a row.
+func (g *Guard) auditEvent(row audit.Row) *fhir.Resource {
+	kind, subtypes := typeOf(row.Entry)
 	n := node{
-		"resourceType": "AuditEvent", "id": row.id,
-		"type":     map[string]any{"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
-		"subtype":  []any{map[string]any{"system": "http://hl7.org/fhir/restful-interaction", "code": interaction[0], "display": row.Action}},
-		"action":   interaction[1],
+		"resourceType": "AuditEvent", "id": row.ID,
+		"type":     kind.any(),
+		"action":   auditActionOf(row.Action).letter,
 		"recorded": instant(row.When, time.UTC),
-		"outcome":  "0",
-		"agent":    agents,
-		"source":   map[string]any{"observer": map[string]any{"display": g.base}},
-		"entity":   g.auditEntities(row),
+		"outcome":  outcomeOf(row.Entry),
+		"agent":    g.auditAgents(row.Entry),
+		"source": map[string]any{"site": siteName(g.base), "observer": map[string]any{"display": g.base},
+			"type": []any{coding("http://terminology.hl7.org/CodeSystem/security-source-type", "4").any()}},
+	}
+	var subs []any
+	for _, s := range subtypes {
+		subs = append(subs, s.any())
+	}
+	n["subtype"] = subs
+	if entities := g.auditEntities(row.Entry); len(entities) > 0 {
+		n["entity"] = entities
 	}
 	if row.Outcome != "" {
-		n["outcome"], n["outcomeDesc"] = "4", row.Outcome
+		n["outcomeDesc"] = row.Outcome
 	}
 	if row.Purpose != "" {
-		n["purposeOfEvent"] = []any{concept(systemActReason, row.Purpose).any()}
+		n["purposeOfEvent"] = []any{codingConcept(systemActReason, row.Purpose)}
 	}
-	return &fhir.Resource{Key: fhir.Key{Type: "AuditEvent", ID: row.id}, Version: 1, Updated: row.When, JSON: encode(n)}
+	if p := balpProfile(row.Entry); p != "" {
+		n["meta"] = map[string]any{"profile": []any{p}}
+	}
+	return &fhir.Resource{Key: fhir.Key{Type: "AuditEvent", ID: row.ID}, Version: 1, Updated: row.When, JSON: encode(n)}
 }
 
-func (g *Guard) auditEntities(row auditRow) []any {
-	role := func(code string) map[string]any {
-		return map[string]any{"system": "http://terminology.hl7.org/CodeSystem/object-role", "code": code}
+// balpProfile gives the profile that an event conforms to. They are about one
+// patient at most, and name the network addresses of both sides.
+func balpProfile(e *audit.Entry) string {
+	a := auditActionOf(e.Action)
+	one := len(e.Returned) == 1
+	if a.profile == "Query" {
+		one = e.Query != ""
 	}
+	if a.profile == "" || e.Outcome != "" || len(e.Patients) > 1 || e.Address == "" || e.ClientID == "" || !one {
+		return ""
+	}
+	name := a.profile
+	if len(e.Patients) == 1 {
+		name = "Patient" + name
+	}
+	return systemBALP + "StructureDefinition/IHE.BasicAudit." + name
+}
+
+func siteName(base string) string {
+	u, err := url.Parse(base)
+	if err != nil || u.Hostname() == "" {
+		return base
+	}
+	return u.Hostname()
+}
+
+// auditAgents gives who took part: the person first, then the client, the server,
+// and the organisation where the person practises.
+func (g *Guard) auditAgents(e *audit.Entry) []any {
+	client, server := "110153", "110152" // the source of the request, and its destination
+	if auditActionOf(e.Action).letter == "R" {
+		client, server = server, client // the source of the data
+	}
+	var agents []any
+	person := e.Person != "" || e.Login != ""
+	if person {
+		agents = append(agents, auditPerson(e))
+	}
+	app := node{"type": codingConcept(systemDCM, client), "requestor": !person,
+		"who": map[string]any{"identifier": map[string]any{"value": or(e.ClientID, "gateway")}, "display": or(e.Client, or(e.ClientID, "gateway"))}}
+	if denied(e) {
+		app["type"] = codingConcept(systemDCM, "110150")
+	}
+	if e.Address != "" {
+		app["network"] = map[string]any{"address": e.Address, "type": "2"}
+	}
+	here := node{"type": codingConcept(systemDCM, server), "requestor": false, "who": map[string]any{"identifier": map[string]any{"value": g.base}, "display": siteName(g.base)},
+		"network": map[string]any{"address": g.base, "type": "5"}}
+	if denied(e) {
+		here = node{"type": codingConcept("http://terminology.hl7.org/CodeSystem/extra-security-role-type", "authserver"), "requestor": false, "who": here["who"]}
+	}
+	agents = append(agents, app.any(), here.any())
+	if e.Org != "" {
+		agents = append(agents, node{"type": codingConcept("http://terminology.hl7.org/CodeSystem/v3-RoleClass", "PROV"), "requestor": false, "who": reference(e.Org)}.any())
+	}
+	return agents
+}
+
+func auditPerson(e *audit.Entry) map[string]any {
+	as := "IRCP"
+	switch auditActionOf(e.Action).letter {
+	case "C", "U":
+		as = "AUT"
+	case "D":
+		as = "CST"
+	}
+	n := node{"type": codingConcept("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", as), "requestor": true}
+	who := map[string]any{"identifier": map[string]any{"value": e.Login}}
+	if e.Person != "" {
+		who = reference(e.Person)
+		if e.Login != "" {
+			n["altId"] = e.Login
+		}
+	}
+	if e.Name != "" {
+		who["display"], n["name"] = e.Name, e.Name
+	}
+	n["who"] = who
+	if e.Role != "" {
+		n["role"] = []any{map[string]any{"text": string(e.Role)}}
+	}
+	if e.Purpose != "" {
+		n["purposeOfUse"] = []any{codingConcept(systemActReason, e.Purpose)}
+	}
+	return n.any()
+}
+
+// auditEntities gives whose record it was, on which bases, what was returned or
+// written, the query and the request.
+func (g *Guard) auditEntities(e *audit.Entry) []any {
 	var entities []any
-	for _, p := range row.Patients {
-		e := node{"what": reference(p), "role": role("1")}
+	for _, p := range e.Patients {
+		n := node{"what": reference(p), "type": coding(systemEntityType, "1").any(), "role": coding(systemObjectRole, "1").any()}
 		var details []any
-		for _, b := range row.Bases[p] {
-			details = append(details, map[string]any{"type": "basis", "valueString": string(b)})
+		for _, b := range e.Bases[p] {
+			code, source, _ := strings.Cut(b, " ")
+			details = append(details, map[string]any{"type": "basis", "valueString": code})
+			if source != "" {
+				details = append(details, map[string]any{"type": "basis-source", "valueString": source})
+			}
 		}
 		if details != nil {
-			e["detail"] = details
+			n["detail"] = details
 		}
-		entities = append(entities, e.any())
+		entities = append(entities, n.any())
 	}
-	for _, k := range row.Returned {
-		entities = append(entities, node{"what": reference(k), "role": role("4")}.any())
+	query := auditActionOf(e.Action).profile == "Query"
+	for _, k := range append(slices.Clone(e.Returned), e.About...) {
+		kind := coding(systemEntityType, "2")
+		if t, _, _ := strings.Cut(k, "/"); query || len(e.Returned) != 1 {
+			kind = coding("http://hl7.org/fhir/resource-types", t) // the code above is that of the query, or of the one resource
+		}
+		entities = append(entities, node{"what": reference(k), "type": kind.any(), "role": coding(systemObjectRole, "4").any()}.any())
 	}
-	if row.Request != "" {
-		entities = append(entities, node{"what": map[string]any{"identifier": map[string]any{"value": row.Request}}, "role": role("21")}.any())
+	if query && e.Query != "" {
+		asked := or(string(e.Type), "") + "?" + e.Query
+		entities = append(entities, node{"type": coding(systemEntityType, "2").any(), "role": coding(systemObjectRole, "24").any(),
+			"description": asked, "query": base64.StdEncoding.EncodeToString([]byte("GET " + g.base + "/fhir/" + asked))}.any())
+	}
+	if e.Detail != "" {
+		entities = append(entities, node{"what": map[string]any{"identifier": map[string]any{"value": e.Detail}}, "type": coding(systemEntityType, "2").any(), "role": coding(systemObjectRole, "11").any()}.any())
+	}
+	if e.Request != "" {
+		entities = append(entities, node{"what": map[string]any{"identifier": map[string]any{"value": e.Request}}, "type": coding(systemBALP+"CodeSystem/BasicAuditEntityType", "XrequestId").any()}.any())
 	}
 	return entities
-}
-
-// WhoLooked lists who looked at a patient's record, newest first, for the patient
-// and those who decide for them.
-func (g *Guard) WhoLooked(ctx context.Context, c Caller, patientID string, limit int) ([]Look, error) {
-	e := g.entry(c, "search", "AuditEvent")
-	if err := g.requireScope(c, "AuditEvent", smart.MaySearch); err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	e.Patients = []string{"Patient/" + patientID}
-	var looks []Look
-	err := g.engine.View(ctx, func(tx *engine.Tx) error {
-		looks = nil
-		rows, _, err := g.auditPageOf(tx, c, "Patient/"+patientID, "", limit)
-		for _, row := range rows {
-			look := Look{When: row.When, Person: row.Name, Role: row.Role, What: string(row.Type), Action: row.Action, Why: row.Bases["Patient/"+patientID], Client: row.Client, Outcome: row.Outcome}
-			if key, err := fhir.ParseKey(row.Person); err == nil && key.Type == "Practitioner" {
-				view, err := g.provider(tx, row.Person)
-				if err != nil {
-					return err
-				}
-				look.Person, look.Organization = or(view.Name, row.Name), view.Organization
-				if name, err := g.organizationName(tx, row.Org); err != nil {
-					return err
-				} else if name != "" { // as it was then
-					look.Organization = name
-				}
-			}
-			looks = append(looks, look)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, g.refused(ctx, e, err)
-	}
-	return looks, g.auditor.write(ctx, e)
 }

@@ -89,5 +89,5 @@ func (g *Guard) auditRoles(tx *engine.Tx, a *Account, links []Link) error {
 	for _, l := range links {
 		e.Returned = append(e.Returned, l.Person)
 	}
-	return writeAudit(tx.Writer(), []*auditEntry{e})
+	return file(tx, e)
 }

@@ -37,6 +37,7 @@ func (g *Guard) Everything(ctx context.Context, c Caller, id string, values url.
 		if id != "" {
 			e.seenBy(s)
 			if _, err := tx.Read(fhir.Key{Type: "Patient", ID: id}, s.inRecord); err != nil {
+				e.about(fhir.Key{Type: "Patient", ID: id})
 				return nil, err
 			}
 		}

@@ -7,10 +7,12 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"mypatients/consent/audit"
 	"mypatients/fhir/engine"
 	"mypatients/smart"
 )
@@ -25,6 +27,7 @@ type Config struct {
 	StepUp    map[string]StepUp // by issuer; whose is not here is asked for nothing. May be nil
 
 	PrivacyEmail string // who is told of every emergency access beside the family; may be empty
+	Logger *slog.Logger // told of the state of the audit log; nil: nobody is
 
 	// Launch makes a launch handle for a redeemed invitation; nil: none is given.
 	Launch func(ctx context.Context, l smart.Launch) (handle string, err error)
@@ -83,6 +86,10 @@ func New(c Config) (*Guard, error) {
 	case c.MRNSystem == "" || c.Policy.AdultAge == 0:
 		return nil, errors.New("consent: MRNSystem and Policy are required")
 	}
+	log, err := audit.Open(audit.Config{Store: c.Rules.engine.Store(), Now: c.Now, Key: derive(c.Key, "audit"), Logger: c.Logger})
+	if err != nil {
+		return nil, err
+	}
 	block, err := aes.NewCipher(derive(c.Key, "seal"))
 	if err != nil {
 		return nil, err
@@ -95,16 +102,15 @@ func New(c Config) (*Guard, error) {
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
 		standing: c.Standing, endpoint: c.Endpoint,
-		auditor: startAuditor(c.Rules.engine), persons: newCache[*person](maxPersons),
+		auditor: &auditor{log}, persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
 		accounts: newCache[*Account](maxAccounts),
 	}, nil
 }
 
-// Close writes what is left of the audit log. No call may be running.
+// Close writes what is left of the audit log and closes its part of the chain. No call may be running.
 func (g *Guard) Close() error {
-	g.auditor.close()
-	return nil
+	return g.auditor.close()
 }
 
 // derive makes a key for one use from the site's key.

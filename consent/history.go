@@ -29,6 +29,7 @@ func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.
 		e.seenBy(s)
 		page, err := tx.History(key, q, s.sight)
 		if err != nil {
+			e.about(key)
 			return nil, err
 		}
 		for _, entry := range page.Entries {

@@ -205,7 +205,7 @@ func (g *Guard) Redeem(ctx context.Context, c Caller, token, mrn, clientID strin
 			if rec.Patient != "" {
 				e.Patients = []string{rec.Patient}
 			}
-			return writeAudit(tx.Writer(), []*auditEntry{e})
+			return file(tx, e)
 		}
 		out, err = g.redeem(tx, c, rec)
 		return err

@@ -125,7 +125,7 @@ func (g *Guard) readIn(tx *engine.Tx, c Caller, e *auditEntry, key fhir.Key, rea
 	if err != nil {
 		return nil, err
 	}
-	e.Patients = s.owners
+	e.Patients, e.About = s.owners, nil
 	sight := engine.Sight(s.sight)
 	if isOwn(c, key) {
 		sight = engine.Everything
@@ -133,6 +133,7 @@ func (g *Guard) readIn(tx *engine.Tx, c Caller, e *auditEntry, key fhir.Key, rea
 	e.seenBy(s)
 	found, err := read(sight)
 	if err != nil {
+		e.about(key)
 		return nil, err
 	}
 	e.returned(found)

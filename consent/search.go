@@ -88,6 +88,7 @@ func (g *Guard) searchIn(tx *engine.Tx, c Caller, e *auditEntry, t fhir.Type, q 
 		return nil, err
 	}
 	e.page(s, page)
+	e.asked(s, q.Applied, q.Cursor == "")
 	return page, nil
 }
 

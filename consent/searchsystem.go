@@ -30,6 +30,7 @@ func (g *Guard) SearchSystem(ctx context.Context, c Caller, values url.Values, l
 			return nil, err
 		}
 		e.page(s, page)
+		e.asked(s, queries[0].Applied, !values.Has("_cursor"))
 		return page, nil
 	})
 }

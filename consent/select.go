@@ -228,7 +228,7 @@ func (g *Guard) selectOutcomes(ctx context.Context, c Caller, sel Selection) ([]
 		if len(outcomes) == 0 {
 			return nil
 		}
-		return writeAudit(tx.Writer(), []*auditEntry{e})
+		return file(tx, e)
 	})
 	if err != nil {
 		return nil, err

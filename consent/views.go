@@ -105,11 +105,14 @@ type Look struct {
 	Person       string
 	Role         smart.Role
 	Organization string
-	What         string // the resource type looked at, or the operation
-	Action       string // read, search, create, update, delete, or the operation's name
+	What         string      // the resource type looked at, or the operation
+	Kinds        []fhir.Type // of what was returned or written, as far as it may be known
+	Action       string      // read, search, create, update, delete, or the operation's name
 	Why          []BasisCode
 	Client       string
-	Outcome      string // ok, denied
+	Outcome      string // empty: it was done; else the kind of refusal
+	Origin       string // network address
+	ID           string // of the AuditEvent
 }
 
 // A CallersWord says on whose word staff changed something.

@@ -60,6 +60,14 @@ func (g *Guard) failed(ctx context.Context, c Caller, t *task, err error) error 
 	if !t.patient.IsZero() {
 		e.Patients = []string{t.patient.String()}
 	}
+	key := t.key
+	if t.read != nil {
+		key = t.read.Key
+	}
+	e.about(key, fhir.Key{Type: t.Type, ID: t.ID})
+	if t.prepared != nil {
+		e.owners(t.prepared.Terms())
+	}
 	return g.refused(ctx, e, named(t, err))
 }
 
@@ -158,12 +166,7 @@ func (g *Guard) together(tx *engine.Tx, c Caller, w *work) (*task, error) {
 	if t, err := g.confirm(tx, c, w); err != nil {
 		return t, err
 	}
-	for round := range slices.Chunk(in.audits, auditRound) {
-		if err := writeAudit(tx.Writer(), round); err != nil {
-			return w.tasks[0], err
-		}
-	}
-	return w.tasks[0], nil
+	return w.tasks[0], fileAll(tx, in.audits)
 }
 
 // explain gives the reason why a task failed: perhaps only because a conditional

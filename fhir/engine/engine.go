@@ -96,6 +96,9 @@ func New(c Config) (*Engine, error) {
 // Registry gives the search parameters in force, see [Engine.Refresh].
 func (e *Engine) Registry() *search.Registry { return e.current.Load().registry }
 
+// Store gives the store that the engine works on, for what is kept beside resources.
+func (e *Engine) Store() store.Store { return e.store }
+
 // View runs fn on one snapshot.
 func (e *Engine) View(ctx context.Context, fn func(*Tx) error) error {
 	return foreign(e.store.View(ctx, func(r store.Reader) error {
@@ -108,11 +111,15 @@ func (e *Engine) View(ctx context.Context, fn func(*Tx) error) error {
 func (e *Engine) Update(ctx context.Context, fn func(*Tx) error) error {
 	before := e.current.Load()
 	in := before
-	err := e.store.Update(ctx, func(w store.Writer) (err error) {
+	var tx *Tx
+	err := errCutShort
+	defer func() { tx.end(err) }()
+	err = e.store.Update(ctx, func(w store.Writer) (err error) {
 		if in, err = e.followIndex(w); err != nil {
 			return err
 		}
-		tx := &Tx{engine: e, registry: in.registry, reader: w, writer: w, now: e.stamp()}
+		tx.end(errCutShort)
+		tx = &Tx{engine: e, registry: in.registry, reader: w, writer: w, now: e.stamp()}
 		if err := fn(tx); err != nil {
 			return err
 		}
@@ -158,6 +165,7 @@ type Tx struct {
 	debts    []debt
 	wrote    bool // the writer was handed out
 	memo     map[any]any
+	ended    []func(error)
 }
 
 // Now is the time of the transaction: UTC, whole milliseconds.
@@ -173,6 +181,24 @@ func (tx *Tx) Writer() store.Writer {
 	}
 	tx.wrote = true
 	return tx.writer
+}
+
+// Ended has a function called once this run of the transaction has ended: with nil
+// when it is durable, with an error when it is not, or, if that is
+// store.ErrUnavailable, when nobody knows.
+func (tx *Tx) Ended(f func(error)) { tx.ended = append(tx.ended, f) }
+
+// errCutShort is how a run ends that another follows on.
+var errCutShort = errors.New("engine: the transaction was cut short")
+
+func (tx *Tx) end(err error) {
+	if tx == nil {
+		return
+	}
+	for _, f := range tx.ended {
+		f(err)
+	}
+	tx.ended = nil
 }
 
 // Wrote reports whether the transaction may have written: what is derived from
