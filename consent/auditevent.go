@@ -97,17 +97,14 @@ func outcomeOf(e *audit.Entry) string {
 // typeOf gives the type and subtypes of a row.
 func typeOf(e *audit.Entry) (kind node, sub []node) {
 	a := auditActionOf(e.Action)
-	if denied(e) && a.system == systemEventType {
-		return coding(systemDCM, "110113"), []node{coding(systemBALP+"CodeSystem/AuthZsubType", "AuthZ-Consent"), coding(a.subSystem, a.sub)}
-	}
-	kind = coding(a.system, a.code)
+	own := node{"display": e.Action}
 	if a.sub != "" {
-		sub = append(sub, coding(a.subSystem, a.sub))
+		own["system"], own["code"] = a.subSystem, a.sub
 	}
-	if a.sub == "operation" || a.system != systemEventType {
-		sub = append(sub, node{"code": e.Action})
+	if denied(e) && a.system == systemEventType {
+		return coding(systemDCM, "110113"), []node{coding(systemBALP+"CodeSystem/AuthZsubType", "AuthZ-Consent"), own}
 	}
-	return kind, sub
+	return coding(a.system, a.code), []node{own}
 }
 
 func coding(system, code string) node { return node{"system": system, "code": code} }

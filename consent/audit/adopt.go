@@ -8,6 +8,12 @@ import (
 	"mypatients/fhir/store"
 )
 
+// Tend says that this process lives, and takes over what others left that do not;
+// that happens three times a minute anyway.
+func (l *Log) Tend(ctx context.Context) error {
+	return errors.Join(l.keepHead(ctx), l.adopt(ctx))
+}
+
 // adopt closes the segments of processes that have not been heard of for a while,
 // and names what they left.
 func (l *Log) adopt(ctx context.Context) error {

@@ -44,7 +44,7 @@ func (l *Log) runLinks() {
 		case <-l.stop:
 			return
 		case <-keep.C:
-			note(errors.Join(l.keepHead(ctx), l.adopt(ctx)))
+			note(l.Tend(ctx))
 		case <-tell.C:
 			l.tellHead("the newest link of the audit log")
 		case <-l.wake:
