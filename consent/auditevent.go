@@ -57,7 +57,7 @@ var auditActions = map[string]auditAction{
 	"sign-in": dicom("110114", "110122", "E"), "sign-out": dicom("110114", "110123", "E"),
 	"register": dicom("110137", "", "C"), "unlink": dicom("110137", "", "U"), "roles": dicom("110136", "", "U"),
 	"end-app": dicom("110137", "", "U"), "end-account": dicom("110137", "", "U"), "approve-app": dicom("110137", "", "C"), "decline-app": dicom("110137", "", "E"),
-	"add-client": dicom("110137", "", "C"), "change-client": dicom("110137", "", "U"), "remove-client": dicom("110137", "", "D"), "rotate-keys": dicom("110137", "", "U"),
+	"add-client": dicom("110137", "", "C"), "change-client": dicom("110137", "", "U"), "end-client": dicom("110137", "", "U"), "remove-client": dicom("110137", "", "D"), "rotate-keys": dicom("110137", "", "U"),
 }
 
 // writingOperations are those that change the record.

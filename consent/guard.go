@@ -26,8 +26,8 @@ type Config struct {
 	Policy    Policy
 	StepUp    map[string]StepUp // by issuer; whose is not here is asked for nothing. May be nil
 
-	PrivacyEmail string // who is told of every emergency access beside the family; may be empty
-	Logger *slog.Logger // told of the state of the audit log; nil: nobody is
+	PrivacyEmail string       // who is told of every emergency access beside the family; may be empty
+	Logger       *slog.Logger // told of the state of the audit log; nil: nobody is
 
 	// Launch makes a launch handle for a redeemed invitation; nil: none is given.
 	Launch func(ctx context.Context, l smart.Launch) (handle string, err error)

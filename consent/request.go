@@ -335,6 +335,10 @@ func isBarred(tx *engine.Tx, patient, person string) (bool, error) {
 	return len(found) > 0, err
 }
 
+// maxBases is for how many patients of a resource it is noted on which bases it was
+// written.
+const maxBases = 3
+
 // auditWrite records a write in the transaction that makes it, also in the logs of
 // the patients whose the resource was before.
 func (g *Guard) auditWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resource, d *decision, before ...string) error {
@@ -353,6 +357,16 @@ func (g *Guard) auditWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resou
 	e.from(p)
 	if d != nil {
 		e.concern(d)
+		return file(tx, e)
+	}
+	if p.is(smart.Provider) || p.is(smart.Patient) || p.is(smart.Proxy) {
+		for _, patient := range e.Patients[:min(len(e.Patients), maxBases)] {
+			d, err := g.cachedDecision(tx, c, p, patient)
+			if err != nil {
+				return err
+			}
+			e.concern(d)
+		}
 	}
 	return file(tx, e)
 }

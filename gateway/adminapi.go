@@ -60,9 +60,10 @@ const maxAdminBody = 1 << 20
 //	POST   /admin/keys/rotate   204
 //	GET    /admin/notices       the notices that did not reach everybody; ?after=ID goes on
 //	POST   /admin/notices/{id}/retry   204, and it is mailed again
+//	GET    /admin/audit/…       see adminAudit
 //
 // What is wrong is {"error", "error_description"}, as OAuth says it.
-func adminAPI(r registrar, notices *notify.Worker, token string, log *slog.Logger) http.Handler {
+func adminAPI(r registrar, notices *notify.Worker, l auditLog, token string, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, act func(r *http.Request) (status int, answer any, err error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
@@ -111,6 +112,7 @@ func adminAPI(r registrar, notices *notify.Worker, token string, log *slog.Logge
 		}
 		return http.StatusNoContent, nil, err
 	})
+	adminAudit(mux, l, log)
 	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		given, bearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
@@ -171,15 +173,9 @@ func (r *remote) call(ctx context.Context, method, path string, body, answer any
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+r.token)
-	client := &http.Client{
-		Timeout:       time.Minute,
-		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true}, // straight there, with the token
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	res, err := client.Do(req)
+	res, err := r.send(req, time.Minute)
 	if err != nil {
-		return failf("see admin.listen in the configuration, and whether the gateway runs with it", "the running gateway does not answer at %s", r.base)
+		return err
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode/100 == 2 {
@@ -188,6 +184,26 @@ func (r *remote) call(ctx context.Context, method, path string, body, answer any
 		}
 		return json.NewDecoder(res.Body).Decode(answer)
 	}
+	return refusalOf(res)
+}
+
+// send sends a request, to be answered in whole within a time; 0: whenever.
+func (r *remote) send(req *http.Request, within time.Duration) (*http.Response, error) {
+	req.Header.Set("Authorization", "Bearer "+r.token)
+	client := &http.Client{
+		Timeout:       within,
+		Transport:     &http.Transport{Proxy: nil, DisableKeepAlives: true}, // straight there, with the token
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, failf("see admin.listen in the configuration, and whether the gateway runs with it", "the running gateway does not answer at %s", r.base)
+	}
+	return res, nil
+}
+
+// refusalOf says what an answer other than success means.
+func refusalOf(res *http.Response) error {
 	var said struct {
 		Code string `json:"error"`
 		Text string `json:"error_description"`

@@ -65,7 +65,9 @@ func startApp(t *testing.T, clock *lateClock) *jsApp {
 		_, _ = w.Write(a.keys)
 	})
 	mux.HandleFunc("GET /post", a.postForm)
-	mux.HandleFunc("GET /done", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<!doctype html><main>Done</main>") })
+	mux.HandleFunc("GET /done", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "<!doctype html><main>Done</main>")
+	})
 	a.Server = httptest.NewServer(mux)
 	t.Cleanup(a.Close)
 	return a

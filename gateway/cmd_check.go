@@ -27,10 +27,13 @@ func parseFlags(set *flag.FlagSet, args []string) error {
 	return nil
 }
 
-// configured parses the flags of a command that takes -config, and reads the
-// configuration. What follows the flags is left in the set.
-func configured(env environment, name string, args []string) (*config.Config, *flag.FlagSet, error) {
+// configured parses the flags of a command that takes -config, and others that are
+// added, and reads the configuration. What follows the flags is left in the set.
+func configured(env environment, name string, args []string, more ...func(*flag.FlagSet)) (*config.Config, *flag.FlagSet, error) {
 	set := flags(name)
+	for _, add := range more {
+		add(set)
+	}
 	path := set.String("config", "", "")
 	if err := parseFlags(set, args); err != nil {
 		return nil, nil, err

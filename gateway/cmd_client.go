@@ -40,7 +40,7 @@ func withCore(ctx context.Context, env environment, c *config.Config, use func(*
 
 // withRegistrar is withCore for what a running gateway can do too.
 func withRegistrar(ctx context.Context, env environment, c *config.Config, use func(registrar) error) error {
-	err := withCore(ctx, env, c, func(k *core) error { return use(k.server) })
+	err := withCore(ctx, env, c, func(k *core) error { return use(&auditedRegistrar{k.server, k.guard}) })
 	if errors.Is(err, store.ErrInUse) && c.Admin.Listen != "" {
 		return use(&remote{"http://" + c.Admin.Listen, c.Admin.Token.Reveal()})
 	}

@@ -88,7 +88,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		return nil, err
 	}
 	k.guard, err = consent.New(consent.Config{
-		Rules: k.rules, Now: now, Key: c.KeyBytes(), MRNSystem: c.MRNSystem, Policy: policy(c.Policy),
+		Rules: k.rules, Now: now, Logger: log, Key: c.KeyBytes(), MRNSystem: c.MRNSystem, Policy: policy(c.Policy),
 		Launch: func(ctx context.Context, l smart.Launch) (string, error) {
 			handle, _, err := k.server.Launch(ctx, l)
 			return handle, err

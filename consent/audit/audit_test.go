@@ -77,7 +77,9 @@ func entry(who, patient string, n int) *audit.Entry {
 }
 
 // fill writes reads and transactions through a log.
-func fill(t testing.TB, l *audit.Log, db store.Store, rounds int) { fillAt(t, l, db, newClock(), rounds) }
+func fill(t testing.TB, l *audit.Log, db store.Store, rounds int) {
+	fillAt(t, l, db, newClock(), rounds)
+}
 
 func fillAt(t testing.TB, l *audit.Log, db store.Store, c *clock, rounds int) {
 	t.Helper()

@@ -103,6 +103,15 @@ func (s *site) changeAccount(v *visit) error {
 	if err != nil {
 		return err
 	}
+	switch action {
+	case "end-app":
+		err = v.logged("end-app", account.ID)
+	case "end-all":
+		err = v.logged("end-account", account.ID)
+	}
+	if err != nil {
+		return err
+	}
 	s.Log.Info("account changed", "account", account.ID, "action", action, "by", v.who.identity.FHIRUser)
 	v.flash(flash{Code: "account-" + action, Name: account.Name})
 	return v.redirect("/staff/accounts/" + url.PathEscape(account.ID))

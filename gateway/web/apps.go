@@ -56,6 +56,9 @@ func (s *site) disconnect(v *visit) error {
 	if err := s.Server.RevokeGrant(v.ctx, v.who.identity.Login, v.form("app")); err != nil {
 		return err
 	}
+	if err := v.logged("end-app", v.form("app")); err != nil {
+		return err
+	}
 	v.flash(flash{Code: "disconnected"})
 	return v.redirect(v.request.URL.Path)
 }

@@ -233,6 +233,9 @@ func (s *site) authorize(v *visit) error {
 		return err
 	}
 	if v.form("action") != "approve" {
+		if err := v.logged("decline-app", p.Client.ID); err != nil {
+			return err
+		}
 		return v.deny(p, "access_denied", "The person did not approve the app.")
 	}
 	scopes := chosenScopes(p.Scopes, v.request.PostForm)
@@ -280,6 +283,9 @@ func (s *site) authorize(v *visit) error {
 		AuthTime: v.time(keySignedIn), ACR: v.session(keyACR), SessionID: v.session(keyGrant),
 	})
 	if err != nil {
+		return err
+	}
+	if err := v.logged("approve-app", p.Client.ID); err != nil {
 		return err
 	}
 	v.dropSession(keyAgain)

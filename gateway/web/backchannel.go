@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mypatients/consent"
 	"mypatients/smart"
 	"mypatients/smart/idp"
 )
@@ -96,6 +97,10 @@ func (s *site) endAtProvider(c *gin.Context) error {
 	}
 	sessions, err := s.SignOuts.End(ctx, ended, s.Now().Add(maxTime))
 	if err != nil {
+		return err
+	}
+	by := consent.Caller{Grant: consent.Portal(smart.Identity{}, ""), Address: c.ClientIP(), RequestID: c.Writer.Header().Get("X-Request-Id")}
+	if err := s.Guard.Record(ctx, by, consent.Event{Action: "sign-out", Detail: provider.ID()}); err != nil {
 		return err
 	}
 	for _, session := range sessions { // the apps that live by it

@@ -102,6 +102,9 @@ func (s *site) addClient(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if err := v.logged("add-client", id); err != nil {
+		return err
+	}
 	s.Log.Info("client registered", "client", id, "by", v.who.identity.FHIRUser)
 	if secret != "" {
 		return v.showClient(id, secret, nil)
@@ -193,6 +196,9 @@ func unknownClient(err error) bool {
 	return errors.As(err, &known) && known.Code == "invalid_client"
 }
 
+// clientActions are what the log calls the actions of the form.
+var clientActions = map[string]string{"end": "end-client", "secret": "change-client", "remove": "remove-client"}
+
 // changeClient ends an app's access, gives it a new secret, or removes it.
 func (s *site) changeClient(v *visit) error {
 	id := v.param("client")
@@ -221,6 +227,9 @@ func (s *site) changeClient(v *visit) error {
 		return errNotHere
 	}
 	if err != nil {
+		return err
+	}
+	if err := v.logged(clientActions[action], id); err != nil {
 		return err
 	}
 	s.Log.Info("client changed", "client", id, "action", action, "by", v.who.identity.FHIRUser)

@@ -115,7 +115,7 @@ func (s *site) signedIn(v *visit) error {
 		return v.denyUnmet(p)
 	}
 	if err != nil {
-		return err
+		return v.notSignedIn(provider.ID(), err)
 	}
 	email := identity.Email
 	if !identity.EmailVerified { // the guard compares it with addressees
@@ -137,6 +137,10 @@ func (s *site) signedIn(v *visit) error {
 		return err
 	}
 	if err := v.settle(identity, account, t); err != nil {
+		return err
+	}
+	v.who = &person{account: account}
+	if err := v.logged("sign-in", provider.ID()); err != nil {
 		return err
 	}
 	return v.arrive(roles(account), t.Next)
@@ -201,6 +205,9 @@ func (s *site) signOut(v *visit) error {
 		var err error
 		if upstream, err = s.issuerOf(v.who.account).EndSession(v.ctx, s.Base+"/"); err != nil {
 			s.Log.Warn("the provider's sign-out is not known", "cause", cause(err))
+		}
+		if err := v.logged("sign-out", ""); err != nil {
+			return err
 		}
 	}
 	if err := v.endSession(); err != nil {
