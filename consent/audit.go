@@ -164,8 +164,6 @@ func (a *auditor) write(ctx context.Context, e *auditEntry) error {
 	return &fhir.Error{Kind: fhir.Unavailable, Issues: []fhir.Issue{{Text: "The access could not be recorded, so it was not given."}}, Cause: err}
 }
 
-func (a *auditor) close() error { return a.log.Close() }
-
 // refused audits a call that was refused and gives back its error. It stands in the
 // logs of those to whom belongs what the call was about.
 func (g *Guard) refused(ctx context.Context, e *auditEntry, err error) error {

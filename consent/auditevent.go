@@ -61,7 +61,8 @@ var auditActions = map[string]auditAction{
 }
 
 // writingOperations are those that change the record.
-var writingOperations = []string{"approve", "decline", "revoke", "withdraw", "request-access", "invite", "redeem-invitation", "add-member", "remove-member", "lapse"}
+var writingOperations = []string{"request-access", "approve", "decline", "revoke", "withdraw", "lapse", "correct", "invite", "redeem-invitation",
+	"add to care team", "remove from care team"}
 
 func auditActionOf(action string) auditAction {
 	if a, ok := auditActions[action]; ok {

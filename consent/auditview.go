@@ -149,7 +149,8 @@ func (v *viewer) bases(all []string) (list []string, known bool, err error) {
 
 // changesRecord reports whether an action writes.
 func changesRecord(action string) bool {
-	return !slices.Contains([]string{"R", "E"}, auditActionOf(action).letter) || auditActionOf(action).writes
+	a := auditActionOf(action)
+	return a.writes || a.letter == "C" || a.letter == "U" || a.letter == "D"
 }
 
 // maxHidden is how many hidden rows one page of the log steps over at most.

@@ -198,17 +198,13 @@ func TestTampering(t *testing.T) {
 		fill(t, l, db, 3)
 		closed := open(t, db, c)
 		fill(t, closed, db, 3)
-		if err := closed.Close(); err != nil {
-			t.Fatal(err)
-		}
+		closed.Close()
 		c.pass(11 * time.Second)
 		fill(t, l, db, 1) // refers to the end of the other
 		c.pass(time.Hour)
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		l.Close()
 		l = open(t, db, c) // which has written nothing
-		defer func() { _ = l.Close() }()
+		defer l.Close()
 		report := sound(t, l, 5*13)
 		if report.Segments != 2 || report.Waiting != 0 || len(report.Heads) != 1 {
 			t.Errorf("got %+v", report)
@@ -346,7 +342,7 @@ func TestKeptHeads(t *testing.T) {
 		fill(t, l, db, 2)
 		second := sound(t, l, 20)
 		reader := open(t, db, c)
-		defer func() { _ = reader.Close() }()
+		defer reader.Close()
 		if _, damages := verify(t, reader, audit.Check{Heads: slices.Concat(first.Heads, second.Heads)}); len(damages) > 0 {
 			t.Errorf("kept heads: %v", damages)
 		}
@@ -365,9 +361,7 @@ func TestKeptHeads(t *testing.T) {
 		}
 		// It goes on, and what it writes then tells of what was there.
 		fill(t, l, db, 1)
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		l.Close()
 		if _, damages := verify(t, reader, audit.Check{}); len(damages) == 0 {
 			t.Error("not noticed after it went on")
 		}
@@ -405,11 +399,10 @@ func TestLeftBehind(t *testing.T) {
 		fill(t, dead, db, 1)
 		sound(t, l, 22)
 		c.pass(time.Hour)
-		if err := errors.Join(dead.Close(), l.Close()); err != nil {
-			t.Fatal(err)
-		}
+		dead.Close()
+		l.Close()
 		last := open(t, db, c)
-		defer func() { _ = last.Close() }()
+		defer last.Close()
 		if r := sound(t, last, 22); r.Segments != 3 || r.Waiting != 0 {
 			t.Errorf("got %+v, want three segments", r)
 		}
@@ -485,9 +478,7 @@ func TestWalk(t *testing.T) {
 		if err := l.Export(t.Context(), middle, middle.Add(time.Minute), func(r audit.Row) error { ids = append(ids, r.ID); return nil }); err != nil || len(ids) != 10 {
 			t.Errorf("export of the second minute: %d rows, %v", len(ids), err)
 		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		l.Close()
 	})
 }
 
@@ -499,12 +490,10 @@ func TestSince(t *testing.T) {
 			fill(t, l, db, 2)
 			c.pass(time.Hour)
 		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		l.Close()
 		l = open(t, db, c)
 		fill(t, l, db, 1)
-		defer func() { _ = l.Close() }()
+		defer l.Close()
 		good := dump(t, db)
 		since := audit.Check{Since: newClock().Now().Add(3 * time.Hour)}
 		if r, damages := verify(t, l, since); r.Entries != 25 || len(damages) > 0 {
@@ -558,12 +547,10 @@ func TestTogether(t *testing.T) {
 		}
 		all.Wait()
 		for _, l := range list {
-			if err := l.Close(); err != nil {
-				t.Fatal(err)
-			}
+			l.Close()
 		}
 		l := open(t, db, c)
-		defer func() { _ = l.Close() }()
+		defer l.Close()
 		if r := sound(t, l, logs*(each+10)); r.Waiting != 0 {
 			t.Errorf("got %+v", r)
 		}
@@ -573,9 +560,7 @@ func TestTogether(t *testing.T) {
 // TestNothingWithoutEntries: opening a log writes nothing.
 func TestNothingWithoutEntries(t *testing.T) {
 	onStores(t, func(t *testing.T, db store.Store, c *clock) {
-		if err := open(t, db, c).Close(); err != nil {
-			t.Fatal(err)
-		}
+		open(t, db, c).Close()
 		for kind, list := range maps.All(dump(t, db)) {
 			if len(list) > 0 {
 				t.Errorf("%d records of kind %s", len(list), kind)

@@ -142,10 +142,7 @@ func whoKey(name string, at int64, segment string, n uint64) string {
 // addWho adds the rows of a record to those of a link.
 func addWho(all, more map[string]rows) {
 	for name, rows := range more {
-		if all[name] != "" {
-			rows = all[name] + ";" + rows
-		}
-		all[name] = rows
+		all[name] = all[name].join(rows)
 	}
 }
 
@@ -182,7 +179,7 @@ func (l *Log) putLink(w store.Writer, segment string, k link, list []written) (m
 		return nil, err
 	}
 	for name, rows := range who {
-		if err := w.PutRecord(&store.Record{Kind: kindWho, Key: whoKey(name, k.At, segment, k.N), Value: []byte(rows)}); err != nil {
+		if err := w.PutRecord(&store.Record{Kind: kindWho, Key: whoKey(name, k.At, segment, k.N), Value: rows}); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -139,17 +140,29 @@ func loginName(login string) string { return "login:" + login }
 
 // A rows is what a pointer holds: records, and which of their entries, "key
 // 0,1;key 2", oldest first.
-type rows string
+type rows []byte
 
+// add adds a row behind the others; record is that of the last one that was added,
+// or follows it.
 func (p rows) add(record string, row int) rows {
-	n := strconv.Itoa(row)
+	last := p[bytes.LastIndexByte(p, ';')+1:]
 	switch {
-	case p == "":
-		return rows(record + " " + n)
-	case strings.HasPrefix(string(p[strings.LastIndexByte(string(p), ';')+1:]), record+" "):
-		return p + rows(","+n)
+	case len(p) == 0:
+		p = append(p, record...)
+	case len(last) > len(record) && string(last[:len(record)]) == record:
+		return strconv.AppendInt(append(p, ','), int64(row), 10)
+	default:
+		p = append(append(p, ';'), record...)
 	}
-	return p + rows(";"+record+" "+n)
+	return strconv.AppendInt(append(p, ' '), int64(row), 10)
+}
+
+// join adds the rows of other records.
+func (p rows) join(more rows) rows {
+	if len(p) > 0 {
+		p = append(p, ';')
+	}
+	return append(p, more...)
 }
 
 func (p rows) holds(record string, row int) bool {

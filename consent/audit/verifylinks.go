@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -202,7 +203,7 @@ func (v *verifier) whoRows(r store.Reader, in *named) error {
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		if err != nil || rows(rec.Value) != want {
+		if err != nil || !bytes.Equal(rec.Value, want) {
 			v.damage(in.At, linkName(in.segment, in.N), "what leads to the entries of this link by who acted is missing or changed")
 		}
 	}

@@ -78,7 +78,7 @@ func (l *Log) putRound(w store.Writer, round string, entries []*Entry, link uint
 		first = next
 	}
 	for p, rows := range pointers {
-		if err := w.PutRecord(&store.Record{Kind: kindPatient, Key: pointerKey(p, round), Value: []byte(rows)}); err != nil {
+		if err := w.PutRecord(&store.Record{Kind: kindPatient, Key: pointerKey(p, round), Value: rows}); err != nil {
 			return nil, err
 		}
 	}

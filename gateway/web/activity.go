@@ -103,18 +103,33 @@ func (w words) lookDays(looks []consent.Look) []lookDay {
 				d.Looks[i].Why = append(d.Looks[i].Why, why)
 			}
 		}
-		if l.What != "" && !slices.Contains(d.Looks[i].Kinds, l.What) {
-			d.Looks[i].Kinds = append(d.Looks[i].Kinds, l.What)
+		for _, kind := range kindsOf(l) {
+			if !slices.Contains(d.Looks[i].Kinds, kind) {
+				d.Looks[i].Kinds = append(d.Looks[i].Kinds, kind)
+			}
 		}
 	}
 	return days
+}
+
+// kindsOf names the kinds of information of a look: what it asked for, or, if that
+// was no one type, what it got.
+func kindsOf(l consent.Look) []string {
+	if l.What != "" && l.Action != "$everything" {
+		return []string{l.What}
+	}
+	var kinds []string
+	for _, k := range l.Kinds {
+		kinds = append(kinds, string(k))
+	}
+	return kinds
 }
 
 // changes tells what was done apart from what was only looked at, for which it
 // gives "".
 func changes(action string) string {
 	switch action {
-	case "read", "search", "vread", "history", "list-patients", "access", "who-can-see":
+	case "read", "search", "vread", "history", "history-type", "history-system", "search-system", "$everything", "list-patients", "access", "who-can-see", "search-audit":
 		return ""
 	}
 	return action
