@@ -153,6 +153,10 @@ func (g *Guard) auditParameter(c Caller, q *auditQuery, values url.Values, name,
 	return nil
 }
 
+// auditParameters are the search parameters of R4 that the log is searched by;
+// patient must be given, by the query or the launch.
+var auditParameters = []string{"patient", "date", "agent", "type", "subtype", "entity", "action", "outcome"}
+
 func (g *Guard) relativeAll(refs []string) []string {
 	keys := make([]string, len(refs))
 	for i, r := range refs {

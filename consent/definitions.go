@@ -230,8 +230,8 @@ func (g *Guard) restrictAuditEvent(mode *engine.ResourceMode) {
 	mode.ReadHistory, mode.UpdateCreate, mode.Versioning = false, false, "no-version"
 	mode.ConditionalCreate, mode.ConditionalUpdate, mode.ConditionalDelete = false, false, "not-supported"
 	mode.SearchInclude, mode.SearchRevInclude = nil, nil
-	mode.SearchParam = slices.DeleteFunc(mode.SearchParam, func(p engine.SearchDefinition) bool { return p.Name != "patient" })
-	mode.Documentation = "The log of a patient's record, for the patient and those who decide for them. It is written by the gateway alone."
+	mode.SearchParam = slices.DeleteFunc(mode.SearchParam, func(p engine.SearchDefinition) bool { return !slices.Contains(auditParameters, p.Name) })
+	mode.Documentation = "The log of a patient's record, for the patient and those who decide for them, newest first. It is written by the gateway alone."
 }
 
 // nameOf makes the computer-friendly name of a definition from its id.

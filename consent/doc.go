@@ -15,8 +15,8 @@
 // (request.go), invitations (invite.go), care teams (careteam.go), accounts
 // (account.go); the notices they send (notice.go) to who may know of it
 // (recipients.go), now or when a time comes (timer.go); the subscriptions of apps
-// (subscribe.go, deliver.go); and the audit log (audit.go), without whose entry no
-// answer leaves.
+// (subscribe.go, deliver.go); and the audit log (audit.go, and package audit for
+// how it is kept), without whose entry no answer leaves.
 //
 // What is written takes one path, alone or as an entry of a transaction: checked,
 // settled on a snapshot, prepared, and carried out in one store transaction that
@@ -52,9 +52,13 @@
 // references are settled on what the transaction leaves, and may lead to what it
 // creates.
 //
-// AuditEvent is rendered from the log when it is read; it cannot be written, has
-// one version, and is searched by patient alone: it is not among what a search or
-// a history of the whole system, or $everything, gives.
+// AuditEvent is rendered from the log when it is read, in the shape of IHE's Basic
+// Audit Log Patterns (https://profiles.ihe.net/ITI/BALP); it cannot be written, has
+// one version, and is searched within one patient's log: it is not among what a
+// search or a history of the whole system, or $everything, gives. Of a search the
+// log keeps the names of the parameters and not the values. An event about several
+// patients is one, not one for each; it claims no profile of BALP then. A date
+// parameter takes no list of values, and no prefix ne or ap.
 //
 // Subscription (https://hl7.org/fhir/R4/subscription.html): rest-hook only, by apps
 // and systems, about one resource at a time: criteria do not join. Only its owner

@@ -30,7 +30,13 @@ func auditCommand(ctx context.Context, env environment, args []string) error {
 			set.StringVar(&until, "until", "", "")
 			return
 		}
-		set.Func("head", "", func(h string) error { heads = append(heads, h); return nil })
+		set.Func("head", "", func(h string) error {
+			if !audit.ValidHead(h) {
+				return errors.New("not what an earlier verification printed behind the word head")
+			}
+			heads = append(heads, h)
+			return nil
+		})
 	})
 	if err == nil {
 		err = noMore(set)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -289,22 +290,33 @@ func (v *verifier) gallop(r store.Reader, c *chain, last uint64) error {
 	return nil
 }
 
+// ValidHead tells whether a text has the form of a head of a [Report].
+func ValidHead(text string) bool {
+	_, _, _, ok := parseHead(text)
+	return ok
+}
+
+func parseHead(text string) (segment string, n uint64, mac string, ok bool) {
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 || len(parts[0]) != timeLen+tagLen || len(parts[2]) != 2*macSize {
+		return "", 0, "", false
+	}
+	n, err := strconv.ParseUint(parts[1], 10, 64)
+	return parts[0], n, parts[2], err == nil
+}
+
 // kept looks for a link whose head was kept elsewhere.
 func (v *verifier) kept(r store.Reader, text string) error {
-	parts := strings.Split(text, ".")
-	var n uint64
-	if len(parts) != 3 {
+	segment, n, want, ok := parseHead(text)
+	if !ok {
 		return fmt.Errorf("audit: %q is not a head", text)
 	}
-	if _, err := fmt.Sscan(parts[1], &n); err != nil {
-		return fmt.Errorf("audit: %q is not a head", text)
-	}
-	_, mac, err := v.log.readLink(r, parts[0], n)
+	_, mac, err := v.log.readLink(r, segment, n)
 	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errMAC) {
 		return err
 	}
-	if err != nil || fmt.Sprintf("%x", mac) != parts[2] {
-		v.damage(timeOf(parts[0]), linkName(parts[0], n), "the link whose head was kept is missing, or another")
+	if err != nil || fmt.Sprintf("%x", mac) != want {
+		v.damage(timeOf(segment), linkName(segment, n), "the link whose head was kept is missing, or another")
 	}
 	return nil
 }
