@@ -89,7 +89,7 @@ func (g *Guard) ForgetStates(ctx context.Context, systems []string, keep func(co
 				if len(e.Returned) == 0 {
 					return nil
 				}
-				return writeAudit(tx.Writer(), []*auditEntry{e})
+				return file(tx, e)
 			})
 			if err != nil {
 				return err
