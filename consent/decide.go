@@ -273,13 +273,17 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, patient node)
 			return err
 		}
 		n := node(tree)
-		d.asker.learnActors(tx, n.obj("provision"))
+		root := n.obj("provision")
+		d.asker.learnActors(tx, root)
 		if relativeTo(g.base, n.ref("patient")) != d.patient || !n.obj("scope").hasCoding(systemConsentScope, "patient-privacy") {
 			continue
 		}
+		d.until = earliest(d.until, tx.Now(), boundaries(root, g.zone)...)
+		if w := readPeriod(root.obj("period"), g.zone); !w.bad && !w.holds(tx.Now()) {
+			continue // and nothing in it holds, whatever period of its own that has
+		}
 		d.consents = append(d.consents, n)
 		sources[v.Key.String()] = n
-		d.until = earliest(d.until, tx.Now(), boundaries(n.obj("provision"), g.zone)...)
 	}
 	if !p.is(smart.Provider) {
 		return nil
@@ -296,7 +300,7 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, patient node)
 		}
 		end := readPeriod(n.obj("provision").obj("period"), g.zone).end
 		d.add(Basis{Code: code, Source: source, Until: end}, func(t fhir.Type) store.Expr {
-			return store.And{d.asker.read(n, t).permit, limit(t)}
+			return store.And{d.asker.read(n, t).opens, limit(t)}
 		})
 	}
 	return nil
@@ -351,14 +355,14 @@ func (a *asker) permitsSome(p node, in frame, depth int) bool {
 		return false
 	}
 	permits := p.str("type") == "permit"
-	p = inherit(p, in, permits)
+	p = inherit(p, in.node)
 	asPermit, _, named := a.context(p)
 	named = named || in.named
 	if permits && asPermit && named {
 		return true
 	}
 	for _, child := range p.list("provision") {
-		f := frame{isPermit: permits, named: named}
+		f := frame{named: named}
 		if (child.str("type") == "permit") == permits {
 			f.node = p
 		}

@@ -29,12 +29,14 @@
 // # Differences from the specification
 //
 // Consent (https://hl7.org/fhir/R4/consent.html). A root provision may have a
-// type; without one it denies when policyRule is OPTOUT, and has no opinion of
-// its own otherwise. An actor counts by literal reference; one given by identifier
+// type; without one, or without a provision, it denies when policyRule is OPTOUT, and
+// has no opinion of its own otherwise. An actor counts by literal reference; one given by identifier
 // or display cannot be told apart, so it counts as named in a deny and as not
 // named in a permit. provision.data is read for the meaning "instance" only;
 // other meanings fail closed. A permit opens a record only to those it names.
-// A deny that names nobody is about providers: it does not shut out the family.
+// A deny that names nobody is about providers: it does not shut out the family,
+// unless it stands in a provision that names them. A permit that names nobody, inside
+// a deny, lifts it and opens nothing.
 //
 // CareTeam: being a participant of a team opens the record of its subject, never
 // of a patient who is a participant.
@@ -42,7 +44,7 @@
 // Compartments: a Patient is opened by a basis on that very patient, not by one
 // on a patient they are linked to (Patient.link). What belongs to several
 // patients needs a basis on one of them and no deny from any; a deny of another
-// owner counts whatever part of their record it is about.
+// owner counts whatever part of their record, purpose or time it is about.
 //
 // Conditional interactions and references see what their caller could find by a
 // search: what is hidden matches nothing, so a conditional creation may add a

@@ -109,7 +109,7 @@ func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 		if kind := r.kindOf(n); kind != "" {
 			added = append(added, store.Term{Name: termKind, Value: kind})
 		}
-		all, denied := r.actorsOf(n.obj("provision"), nil, nil)
+		all, denied := r.actorsOf(rootOf(n), nil, nil)
 		for _, actor := range all {
 			added = append(added, store.Term{Name: termActors, Value: actor})
 		}

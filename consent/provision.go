@@ -25,127 +25,114 @@ type asker struct {
 }
 
 // A verdict is what a provision says of the resources of one type: those it
-// permits to the asker, those it denies them.
-type verdict struct{ permit, deny store.Expr }
+// permits, those among them that it opens to the asker, being named for certain on
+// the way, and those it denies them.
+type verdict struct{ permit, opens, deny store.Expr }
 
 // A frame is what a provision inherits: the context where it is silent (same
 // type only) and the data dimensions it does not replace.
 type frame struct {
-	node     node
-	isPermit bool
-	named    bool // an actor that is the asker was named on the way here
+	node  node // nil: it extends nothing
+	named bool // an actor that is the asker was named on the way here
+}
+
+// rootOf gives the root provision of a Consent with its type: an OPTOUT denies,
+// where the provision says nothing else.
+func rootOf(consent node) node {
+	root := consent.obj("provision")
+	if root["type"] == nil && consent.obj("policyRule").hasCoding(systemActCode, "OPTOUT") {
+		root = without(root)
+		root["type"] = "deny"
+	}
+	return root
 }
 
 // read judges one Consent for one type of resource. It never fails: what it
 // cannot interpret counts for a deny and against a permit.
 func (a *asker) read(consent node, t fhir.Type) verdict {
-	root := consent.obj("provision")
+	root := rootOf(consent)
 	if root == nil {
-		return verdict{store.None(), store.None()}
-	}
-	if root["type"] == nil && consent.obj("policyRule").hasCoding(systemActCode, "OPTOUT") {
-		root = without(root)
-		root["type"] = "deny"
+		return verdict{store.None(), store.None(), store.None()}
 	}
 	v := a.judge(root, frame{}, t, 1)
 	if len(consent.list("modifierExtension")) > 0 {
-		v.permit = store.None()
+		v.permit, v.opens = store.None(), store.None()
 	}
 	return v
 }
 
 // judge walks a provision (access-model: match, nesting). A child of the other
 // type is an exception where its parent matched; one of the same type extends.
+// A root may have no type: then it has no opinion of its own, and those in it hold
+// where it matches.
 func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 	if depth > maxDepth {
-		return verdict{store.None(), store.All()}
+		return verdict{store.None(), store.None(), store.All()}
 	}
-	if p["type"] == nil {
-		return a.judgeUntyped(p, in, t, depth)
-	}
-	permits := p.str("type") == "permit"
-	p = inherit(p, in, permits)
+	kind := p.str("type")
+	p = inherit(p, in.node)
 	asPermit, asDeny, named := a.context(p)
 	named = named || in.named
-	strict, loose := store.None(), store.None() // what matches for sure, and what may match
+	sure, maybe := store.None(), store.None() // what matches for certain, and what may match
 	if asPermit {
-		strict = a.data(p, t, true)
+		sure = a.data(p, t, true)
 	}
-	if asDeny && (p["actor"] != nil || !a.family) {
-		loose = a.data(p, t, false)
+	if asDeny && (kind != "deny" || p["actor"] != nil || named || !a.family) {
+		maybe = a.data(p, t, false)
 	}
 	var same, other []verdict
 	for _, child := range p.list("provision") {
-		f := frame{isPermit: permits, named: named}
-		if (child.str("type") == "permit") == permits {
-			f.node = p
-			same = append(same, a.judge(child, f, t, depth+1))
+		if kind != "" && child.str("type") == kind {
+			same = append(same, a.judge(child, frame{p, named}, t, depth+1))
 		} else {
-			other = append(other, a.judge(child, f, t, depth+1))
+			other = append(other, a.judge(child, frame{named: named}, t, depth+1))
 		}
 	}
-	if permits {
-		return permitVerdict(strict, loose, named, same, other)
-	}
-	return denyVerdict(strict, loose, same, other)
+	return combine(kind, sure, maybe, named, same, other)
 }
 
-// judgeUntyped walks a provision that has no type, as R4 has it for the root: it
-// has no opinion of its own, and those in it hold where it matches.
-func (a *asker) judgeUntyped(p node, in frame, t fhir.Type, depth int) verdict {
-	asPermit, asDeny, named := a.context(p)
-	permit, deny := store.Or{}, store.Or{}
-	for _, child := range p.list("provision") {
-		v := a.judge(child, frame{named: named || in.named}, t, depth+1)
-		if asPermit {
-			permit = append(permit, store.And{a.data(without(p, "securityLabel"), t, true), v.permit})
-		}
-		if asDeny {
-			deny = append(deny, store.And{a.data(p, t, false), v.deny})
-		}
-	}
-	return verdict{store.And{permit, store.Not{Expr: deny}}, deny}
-}
-
-// permitVerdict: what the node and its extensions permit, less its exceptions.
-// It permits only where the asker is named; its exceptions deny either way.
-func permitVerdict(strict, loose store.Expr, named bool, same, other []verdict) verdict {
-	permit, deny := store.Or{}, store.Or{}
-	if named {
-		permit = append(permit, strict)
-	}
+// combine weighs a provision with its children of the same and of the other type:
+// children beat the node, among siblings deny beats permit. An exception to a
+// permit denies where the permit may match, one to a deny opens where the deny is
+// certain. A permit does not reach what an exception beside its extensions denies,
+// wherever that is.
+func combine(kind string, sure, maybe store.Expr, named bool, same, other []verdict) verdict {
+	var permit, opens, deny, beaten store.Or
 	for _, v := range same {
-		permit, deny = append(permit, v.permit), append(deny, v.deny)
+		permit, opens, deny = append(permit, v.permit), append(opens, v.opens), append(deny, v.deny)
+	}
+	lifts := sure
+	if kind == "deny" {
+		lifts = maybe
 	}
 	for _, v := range other {
-		deny = append(deny, store.And{loose, v.deny})
-		permit = append(permit, store.And{strict, v.permit})
+		permit, opens = append(permit, store.And{lifts, v.permit}), append(opens, store.And{sure, v.opens})
+		deny, beaten = append(deny, store.And{maybe, v.deny}), append(beaten, v.deny)
 	}
-	return verdict{store.And{permit, store.Not{Expr: deny}}, deny}
+	if kind == "permit" {
+		permit = append(permit, sure)
+		if named {
+			opens = append(opens, sure)
+		}
+	} else {
+		beaten = nil
+	}
+	less := store.Not{Expr: simplify(append(slices.Clip(deny), beaten...))}
+	v := verdict{simplify(store.And{permit, less}), simplify(store.And{opens, less}), simplify(deny)}
+	if kind == "deny" {
+		v.deny = simplify(store.Or{deny, store.And{maybe, store.Not{Expr: permit}}})
+	}
+	return v
 }
 
-// denyVerdict: what the node and its extensions deny, less what its exceptions
-// permit; what they permit to the asker by name is a permit of its own.
-func denyVerdict(strict, loose store.Expr, same, other []verdict) verdict {
-	deny, lifted, permit := store.Or{loose}, store.Or{}, store.Or{}
-	for _, v := range other {
-		lifted = append(lifted, v.permit)
-		permit = append(permit, store.And{strict, v.permit})
-	}
-	for _, v := range same {
-		deny, permit = append(deny, v.deny), append(permit, v.permit)
-	}
-	return verdict{permit, store.And{deny, store.Not{Expr: lifted}}}
-}
-
-// inherit fills in what a child of the same type takes from its parent.
-func inherit(p node, in frame, permits bool) node {
-	if in.node == nil || in.isPermit != permits {
+// inherit fills in what a child takes from the parent of its type, if it has one.
+func inherit(p, parent node) node {
+	if parent == nil {
 		return p
 	}
 	out := make(node, len(p)+8)
-	for _, name := range []string{"period", "actor", "action", "purpose", "class", "code", "dataPeriod", "data", "securityLabel"} {
-		if v, ok := in.node[name]; ok {
+	for _, name := range []string{"period", "actor", "action", "purpose", "class", "code", "dataPeriod", "data", "securityLabel", "modifierExtension"} {
+		if v, ok := parent[name]; ok {
 			out[name] = v
 		}
 	}
@@ -192,7 +179,7 @@ func (a *asker) context(p node) (permit, deny, named bool) {
 // know, or whom we do not find, is in doubt.
 func (a *asker) matchActor(actors []node) (match, doubt bool) {
 	for _, actor := range actors {
-		ref, known := relativeTo(a.base, actor.ref("reference")), knownRole(actor.obj("role"))
+		ref, known := relativeTo(a.base, actor.ref("reference")), knownRole(actor.obj("role")) && actor["modifierExtension"] == nil
 		match = match || known && a.actors[ref]
 		doubt = doubt || !known && (a.actors[ref] || !a.family) || !a.known[ref]
 	}
@@ -259,7 +246,8 @@ func (a *asker) matchPurpose(list []node) (match, doubt bool) {
 	return match, doubt
 }
 
-// data compiles the data dimensions of a provision for one type of resource.
+// data compiles the data dimensions of a provision for one type of resource: what
+// matches for certain, as a permit needs it, or what may match.
 func (a *asker) data(p node, t fhir.Type, permit bool) store.Expr {
 	var all store.And
 	if p["class"] != nil {
@@ -274,7 +262,7 @@ func (a *asker) data(p node, t fhir.Type, permit bool) store.Expr {
 	if p["data"] != nil {
 		all = append(all, matchData(p.list("data"), t, a.base, permit))
 	}
-	return append(all, matchLabels(p.list("securityLabel"), permit)...)
+	return append(all, matchLabels(p.list("securityLabel"), p.str("type"), permit)...)
 }
 
 func matchClass(classes []node, t fhir.Type, permit bool) store.Expr {
@@ -335,21 +323,24 @@ func (a *asker) matchDataPeriod(period node, permit bool) store.Expr {
 func matchData(data []node, t fhir.Type, base string, permit bool) store.Expr {
 	var any store.Or
 	for _, d := range data {
-		if d.str("meaning") != "instance" && !permit {
+		known := d.str("meaning") == "instance" && d["modifierExtension"] == nil
+		if !known && !permit {
 			return store.All()
 		}
 		key, err := fhir.ParseKey(relativeTo(base, d.ref("reference")))
-		if err == nil && key.Type == t && d.str("meaning") == "instance" {
+		if err == nil && key.Type == t && known {
 			any = append(any, store.Equal{Name: store.ID, Value: key.ID})
 		}
 	}
 	return any
 }
 
-// matchLabels compiles securityLabel. A permit that names no confidentiality
-// reaches up to normal; one that names sensitivities must cover all of a
-// resource's, and reaches up to restricted for them.
-func matchLabels(labels []node, permit bool) []store.Expr {
+// matchLabels compiles securityLabel, which a permit and a deny read differently,
+// whether for certain or not. A permit that names no confidentiality reaches up to
+// normal; one that names sensitivities must cover all of a resource's, and reaches
+// up to restricted for them. A deny reaches down to the lowest confidentiality it
+// names, and to any of the sensitivities.
+func matchLabels(labels []node, kind string, certain bool) []store.Expr {
 	var named []level
 	var sens []string
 	doubt := false
@@ -363,26 +354,32 @@ func matchLabels(labels []node, permit bool) []store.Expr {
 			doubt = true
 		}
 	}
-	if permit {
-		ceiling := levelN
-		if len(sens) > 0 {
-			ceiling = levelR
-		}
-		if len(named) > 0 {
-			ceiling = slices.Max(named)
-		}
-		if doubt && len(named)+len(sens) == 0 {
-			return []store.Expr{store.None()}
-		}
-		all := []store.Expr{levelAtMost(ceiling)}
-		if len(sens) > 0 {
-			all = append(all, sensitiveOnly(sens))
-		}
-		return all
-	}
-	if len(labels) == 0 || doubt {
+	silent := len(labels) == 0
+	switch {
+	case !certain && (silent || doubt || kind == ""), silent && kind != "permit":
 		return nil
+	case kind == "deny":
+		return []store.Expr{labelsFrom(named, sens)}
+	case len(named)+len(sens) == 0 && !silent:
+		return []store.Expr{store.None()}
 	}
+	ceiling := levelN
+	if len(sens) > 0 {
+		ceiling = levelR
+	}
+	if len(named) > 0 {
+		ceiling = slices.Max(named)
+	}
+	all := []store.Expr{levelAtMost(ceiling)}
+	if len(sens) > 0 {
+		all = append(all, sensitiveOnly(sens))
+	}
+	return all
+}
+
+// labelsFrom holds from the lowest of some confidentialities on, and for any of
+// some sensitivities.
+func labelsFrom(named []level, sens []string) store.Expr {
 	var any store.Or
 	if len(named) > 0 {
 		any = append(any, levelAtLeast(slices.Min(named)))
@@ -390,5 +387,5 @@ func matchLabels(labels []node, permit bool) []store.Expr {
 	if len(sens) > 0 {
 		any = append(any, sensitiveAny(sens))
 	}
-	return []store.Expr{any}
+	return any
 }
