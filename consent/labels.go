@@ -95,13 +95,13 @@ func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 	for _, s := range sens {
 		added = append(added, store.Term{Name: termSens, Value: s})
 	}
-	owners := 0
+	owners := map[string]bool{}
 	for _, f := range found {
 		if f.Name == store.Owner {
-			owners++
+			owners[f.Value] = true
 		}
 	}
-	if owners > 1 {
+	if len(owners) > 1 {
 		added = append(added, store.Term{Name: termShared, Value: "1"})
 	}
 	switch t {
