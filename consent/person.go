@@ -1,7 +1,9 @@
 package consent
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"mypatients/fhir"
@@ -109,6 +111,31 @@ func (g *Guard) addMemberships(tx *engine.Tx, p *person) error {
 			p.until = earliest(p.until, tx.Now(), change)
 			if on {
 				p.actors[v.Key.String()] = true
+			}
+		}
+	}
+	return g.addOuterTeams(tx, p)
+}
+
+// addOuterTeams adds the care teams that those teams are members of.
+func (g *Guard) addOuterTeams(tx *engine.Tx, p *person) error {
+	inner := slices.DeleteFunc(slices.Sorted(maps.Keys(p.actors)), func(k string) bool { return !strings.HasPrefix(k, "CareTeam/") })
+	for depth := 0; len(inner) > 0 && depth < maxDepth; depth++ {
+		found, err := findAll(tx, "CareTeam", referenceIn("participant", inner))
+		if err != nil {
+			return err
+		}
+		inner = nil
+		for _, v := range found {
+			key := v.Key.String()
+			if p.actors[key] {
+				continue
+			}
+			nested, change := g.openNested(v, tx.Now())
+			p.rests, p.until = append(p.rests, key), earliest(p.until, tx.Now(), change)
+			if slices.ContainsFunc(nested, func(n nestedTeam) bool { return p.actors["CareTeam/"+n.id] }) {
+				p.actors[key] = true
+				inner = append(inner, key)
 			}
 		}
 	}
