@@ -18,7 +18,7 @@ import (
 func (g *Guard) panel(tx *engine.Tx, c Caller, p *person) ([]string, error) {
 	return g.panels.get(tx, callerKey(c), func() ([]string, []string, time.Time, error) {
 		list, err := g.lookUpPanel(tx, p)
-		return list, []string{anyEpoch}, nextMidnight(tx.Now(), g.zone), err
+		return list, []string{anyEpoch}, earliest(p.until, tx.Now(), nextMidnight(tx.Now(), g.zone)), err
 	})
 }
 
