@@ -33,6 +33,7 @@ func TestProvisions(t *testing.T) {
 		}
 		return s + `]`
 	}
+	ofType := `"class":[{"system":"http://hl7.org/fhir/resource-types","code":"Observation"}]`
 	all := []string{"plain", "r", "psy", "psyhiv", "opioid", "old"}
 	for _, tt := range []struct {
 		name      string
@@ -62,6 +63,13 @@ func TestProvisions(t *testing.T) {
 		{"a root without a type", x + `,"provision":[{"type":"permit"}]`, []string{"plain", "old"}, all},
 		{"an absolute reference to this server", `"type":"permit","actor":[{` + role + `,"reference":{"reference":"` + base + `/fhir/Practitioner/okafor"}}]`, []string{"plain", "old"}, all},
 		{"a grant to everybody opens to nobody", `"type":"permit"`, nil, all},
+		{"an exception below the ceiling of its permit", `"type":"permit",` + x + `,` + labels("R") + `,"provision":[{"type":"deny",` + ofType + `}]`, nil, all},
+		{"an exception below the floor of its deny", `"type":"deny",` + x + `,` + labels("R") + `,"provision":[{"type":"permit",` + ofType + `}]`, nil, all},
+		{"an exception beside a deny that holds as well", `"type":"deny",` + pcp + `,"provision":[{"type":"deny",` + ofType + `},{"type":"permit",` + labels("N") + `}]`, nil, nil},
+		{"an exception that names nobody", `"type":"deny","provision":[{"type":"permit",` + labels("N") + `}]`, nil, []string{"plain", "old"}},
+		{"an extension of what nobody can interpret", `"type":"permit",` + x + `,"modifierExtension":[{"url":"http://example.org/x","valueBoolean":true}],"provision":[{"type":"permit"}]`, nil, all},
+		{"a modifier nobody knows, on an actor", `"type":"permit","actor":[{"modifierExtension":[{"url":"http://example.org/x","valueBoolean":true}],` + role + `,"reference":{"reference":"Practitioner/okafor"}}]`, nil, all},
+		{"an extension that outlives its consent", `"type":"permit",` + x + `,"period":{"end":"2026-03-09"},"provision":[{"type":"permit","period":{"end":"2027"}}]`, nil, all},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -91,6 +99,39 @@ func TestProvisions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDeniesThatAreEasyToMiss: what holds though it is said in a roundabout way.
+func TestDeniesThatAreEasyToMiss(t *testing.T) {
+	t.Run("an exception in a grant to a guardian", func(t *testing.T) {
+		w := newWorld(t)
+		w.result("psy", "2025-06-01", "PSY")
+		w.directive("c", "mateo", provision("permit", actors("RelatedPerson/luis-mateo"), inside(provision("deny", labelled("PSY")))))
+		w.mayNot("luis", "Observation/psy")
+		w.may("grace", "Observation/psy")
+	})
+	t.Run("an opt-out without a provision", func(t *testing.T) {
+		w := newWorld(t)
+		w.put(`{"resourceType":"Consent","id":"c","status":"active","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/mateo"},"policyRule":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"OPTOUT"}]}}`)
+		w.mayNot("adams", "Patient/mateo", "Observation/mateo-weight")
+		w.may("grace", "Patient/mateo")
+		w.put(`{"resourceType":"Observation","id":"both","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/sofia"},"performer":[{"reference":"Patient/mateo"}]}`)
+		w.mayNot("adams", "Observation/both")
+	})
+	t.Run("a team that the provider is in by another", func(t *testing.T) {
+		w := newWorld(t)
+		w.put(`{"resourceType":"CareTeam","id":"inner","status":"active","subject":{"reference":"Patient/lily"},"participant":[{"member":{"reference":"Practitioner/chen"}}]}`)
+		w.put(`{"resourceType":"CareTeam","id":"outer","status":"active","subject":{"reference":"Patient/lily"},"participant":[{"member":{"reference":"CareTeam/inner"}}]}`)
+		w.may("chen", "Patient/mateo")
+		w.directive("c", "mateo", provision("deny", actors("CareTeam/outer")))
+		w.mayNot("chen", "Patient/mateo")
+	})
+	t.Run("what a patient says of themself has one owner", func(t *testing.T) {
+		w := newWorld(t)
+		w.put(`{"resourceType":"AllergyIntolerance","id":"own","clinicalStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical","code":"active"}]},"code":{"text":"nuts"},"patient":{"reference":"Patient/mateo"},"recorder":{"reference":"Patient/mateo"}}`)
+		w.directive("c", "mateo", provision("deny", labelled("PSY")))
+		w.may("adams", "AllergyIntolerance/own")
+	})
 }
 
 // TestConsentsEndInTime reads with a session open over the end of an access.
