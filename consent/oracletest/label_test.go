@@ -1,0 +1,71 @@
+package oracletest_test
+
+import "slices"
+
+// levels is the order of confidentiality.
+const levels = "ULMNRV"
+
+// covers lists what a sensitivity stands for besides itself (§4 step 4).
+var covers = map[string][]string{
+	"ETH": {"ETHUD", "OPIOIDUD", "SUD"},
+	"SUD": {"ETH", "ETHUD", "OPIOIDUD"},
+	"SEX": {"STD", "GDIS", "HIV"}, "PSY": {"PSYTHPN"}, "STD": {"HIV"},
+}
+
+// sensitivities are the codes of v3-ActCode that this project knows as such.
+var sensitivities = []string{"ETH", "ETHUD", "OPIOIDUD", "PSY", "SDV", "HIV", "SEX", "STD", "SUD", "GDIS", "PSYTHPN", "ADOL", "PRS", "PHY", "CEL", "TBOO"}
+
+func isLevel(c coding) bool {
+	return c.system == confidentiality && len(c.code) == 1 && slices.Contains([]byte(levels), c.code[0])
+}
+
+func isSensitivity(c coding) bool {
+	return c.system == actCode && slices.Contains(sensitivities, c.code)
+}
+
+// level is the rank of a set of labels: the highest confidentiality named; a
+// sensitivity implies at least R; without either, N.
+func level(labels []coding) int {
+	highest := -1
+	for _, l := range labels {
+		switch {
+		case isLevel(l):
+			highest = max(highest, rank(l.code))
+		case isSensitivity(l):
+			highest = max(highest, rank("R"))
+		}
+	}
+	if highest < 0 {
+		return rank("N")
+	}
+	return highest
+}
+
+func rank(code string) int { return slices.Index([]byte(levels), code[0]) }
+
+func sensitive(labels []coding) []string {
+	var codes []string
+	for _, l := range labels {
+		if isSensitivity(l) {
+			codes = append(codes, l.code)
+		}
+	}
+	return codes
+}
+
+// stands tells whether naming one sensitivity names another.
+func stands(named, code string) bool { return named == code || slices.Contains(covers[named], code) }
+
+// anyNamed: a deny needs any of the resource's sensitivities.
+func anyNamed(named, codes []string) bool {
+	return slices.ContainsFunc(codes, func(c string) bool {
+		return slices.ContainsFunc(named, func(n string) bool { return stands(n, c) })
+	})
+}
+
+// allNamed: a permit must cover all of them.
+func allNamed(named, codes []string) bool {
+	return !slices.ContainsFunc(codes, func(c string) bool {
+		return !slices.ContainsFunc(named, func(n string) bool { return stands(n, c) })
+	})
+}
