@@ -108,10 +108,10 @@ func (g *Guard) decideProxy(tx *engine.Tx, p *person, d *decision, patient node)
 		return nil
 	}
 	related, until, err := g.actingRelatedPerson(tx, p.identity, d.patient)
+	d.until = earliest(d.until, tx.Now(), until)
 	if err != nil || related == "" {
 		return err
 	}
-	d.until = earliest(d.until, tx.Now(), until)
 	adult, _ := birthday(patient.str("birthDate"), g.policy.AdultAge, g.zone)
 	b := Basis{Code: BasisProxy, Source: related, Until: earliest(adult, time.Time{}, until)}
 	if band == bandChild {
@@ -135,7 +135,8 @@ func (g *Guard) teenOpens(t fhir.Type) store.Expr {
 var guardianRoles = []string{"GUARD", "PRN", "MTH", "FTH", "NMTH", "NFTH", "ADOPTP", "ADOPTM", "ADOPTF", "PRNFOST", "MTHFOST", "FTHFOST", "STPPRN", "STPMTH", "STPFTH", "HPOWATT", "RESPRSN"}
 
 // actingRelatedPerson finds the RelatedPerson as which an identity may act for a
-// patient today: active, in period, of a relationship that allows it.
+// patient today: active, in period, of a relationship that allows it; and until
+// when. When there is none, until is when there may be one, if that is known.
 func (g *Guard) actingRelatedPerson(tx *engine.Tx, id smart.Identity, patient string) (key string, until time.Time, err error) {
 	for _, ref := range append([]string{id.FHIRUser}, id.Persons...) {
 		if !strings.HasPrefix(ref, "RelatedPerson/") {
@@ -148,8 +149,9 @@ func (g *Guard) actingRelatedPerson(tx *engine.Tx, id smart.Identity, patient st
 		if end, ok := g.mayActFor(tree, patient, tx.Now()); ok {
 			return ref, end, nil
 		}
+		until = earliest(until, tx.Now(), readPeriod(tree.obj("period"), g.zone).start)
 	}
-	return "", time.Time{}, nil
+	return "", until, nil
 }
 
 // mayActFor judges a RelatedPerson apart from the patient's age.

@@ -155,6 +155,7 @@ func boundaries(w *world, day string) []boundary {
 	}
 	add("a guardianship starts", child, start, true, nil, "plain", guardians(from))
 	add("a guardianship ends", child, end, false, nil, "plain", guardians(until))
+	add("a guardianship starts at night", child, night, true, nil, "plain", guardians(period{start: night.Format(time.RFC3339)}))
 	practice := func(part period) func(*patient) {
 		return func(p *patient) {
 			w.roles = append(w.roles, &employment{id: "role-" + p.id, practitioner: "doc", organization: "org-" + p.id, active: "true", period: part})
