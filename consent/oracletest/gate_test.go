@@ -71,7 +71,7 @@ func newGate(t testing.TB, w *world, now time.Time) *gate {
 		t.Fatal(err)
 	}
 	rules := consent.NewRules(base, base, w.zone)
-	if g.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg, Now: g.Now}); err != nil {
+	if g.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg.In(w.zone), Now: g.Now}); err != nil {
 		t.Fatal(err)
 	}
 	g.guard, err = consent.New(consent.Config{Rules: rules, Now: g.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: mrnSystem, Policy: consent.DefaultPolicy(),
