@@ -80,6 +80,7 @@ type Log struct {
 	store store.Store
 	now   func() time.Time
 	key   []byte
+	ids   ids
 	log   *slog.Logger
 
 	rounds chan *waiting // reads that wait for their entry
@@ -107,7 +108,11 @@ func Open(c Config) (*Log, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Log{store: c.Store, now: c.Now, key: c.Key, log: c.Logger,
+	ids, err := newIDs(c.Key)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{store: c.Store, now: c.Now, key: c.Key, ids: ids, log: c.Logger,
 		rounds: make(chan *waiting, roundSize), stop: make(chan struct{}), wake: make(chan struct{}, 1), flying: map[string]int64{}}
 	l.segment = l.newSegment()
 	l.ended.Go(l.runRounds)

@@ -203,22 +203,3 @@ func readRecord(r store.Reader, key string) ([]*Entry, error) {
 	_, entries, err := unpack(rec.Value[1+macSize:])
 	return entries, err
 }
-
-func rowID(record string, row int) string { return record + "-" + strconv.Itoa(row) }
-
-// RowOf gives the row of an id, or store.ErrNotFound.
-func (l *Log) RowOf(r store.Reader, id string) (Row, error) {
-	record, number, ok := strings.Cut(id, "-")
-	row, err := strconv.Atoi(number)
-	if !ok || err != nil || len(record) != recordLen || rowID(record, row) != id {
-		return Row{}, store.ErrNotFound
-	}
-	entries, err := readRecord(r, record)
-	if err != nil {
-		return Row{}, err
-	}
-	if row < 0 || row >= len(entries) {
-		return Row{}, store.ErrNotFound
-	}
-	return Row{id, entries[row]}, nil
-}

@@ -172,7 +172,11 @@ func (w *walk) row(key string, i int) (more bool, err error) {
 	}
 	e := entries[i]
 	if w.q.matches(e) {
-		if more, err := w.each(Row{rowID(key, i), e}); err != nil || !more {
+		row, err := w.log.row(key, i, e)
+		if err != nil {
+			return false, err
+		}
+		if more, err := w.each(row); err != nil || !more {
 			w.rest = true
 			return false, err
 		}
@@ -215,7 +219,11 @@ func (l *Log) Export(ctx context.Context, since, until time.Time, each func(Row)
 				return err
 			}
 			for i, e := range entries {
-				if err := each(Row{rowID(rec.Key, i), e}); err != nil {
+				row, err := l.row(rec.Key, i, e)
+				if err != nil {
+					return err
+				}
+				if err := each(row); err != nil {
 					return err
 				}
 			}

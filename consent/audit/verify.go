@@ -387,7 +387,7 @@ func (v *verifier) pointers(r store.Reader, page []*store.Record, all [][]*Entry
 					return err
 				}
 				if err != nil || !rows(pointer.Value).holds(rec.Key, row) {
-					v.damage(timeOf(rec.Key), rowID(rec.Key, row), "this entry is not found from the record of the patient concerned")
+					v.damage(timeOf(rec.Key), rec.Key+" row "+strconv.Itoa(row), "this entry is not found from the record of the patient concerned")
 				}
 			}
 		}
