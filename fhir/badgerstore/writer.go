@@ -55,18 +55,23 @@ func (w writer) PutResource(v *store.Version) error {
 	return w.room()
 }
 
-func (w writer) PutTerms(key store.Key, version int64, terms store.Terms) error {
-	old, err := w.newest(key, false)
+func (w writer) Rewrite(key store.Key, version int64, terms store.Terms, body []byte) error {
+	old, err := w.ResourceVersion(key, version)
 	if err != nil {
 		return err
 	}
-	if old.Version != version {
-		return fmt.Errorf("badgerstore: the newest version of a resource is %d, not %d", old.Version, version)
+	newest, err := w.newest(key, false)
+	if err != nil {
+		return err
 	}
 	v := *old
-	v.Terms = terms
+	v.Terms, v.Body = terms, body
 	if err := w.check(&v); err != nil {
 		return err
+	}
+	if version != newest.Version {
+		w.put(historyKey(nil, key, version), encodeVersion(&v), 0)
+		return w.room()
 	}
 	w.put(resourceKey(nil, key), encodeVersion(&v), deletedByte(v.Deleted))
 	w.index(old, &v)

@@ -190,7 +190,7 @@ func (e *Engine) putTerms(ctx context.Context, list []outdated, target indexing,
 			if v.Version != o.version {
 				continue
 			}
-			if err := w.PutTerms(o.key, o.version, o.terms); err != nil {
+			if err := w.Rewrite(o.key, o.version, o.terms, v.Body); err != nil {
 				return err
 			}
 		}

@@ -204,6 +204,8 @@ SELECT r.type, r.id, r.version, r.time, r.deleted, r.terms, r.body FROM resource
 
 	updateResource = `UPDATE resource SET version = $3, time = $4, deleted = $5, terms = $6, body = $7 WHERE type = $1 AND id = $2`
 
+	updateOld = `UPDATE history SET terms = $4, body = $5 WHERE type = $1 AND id = $2 AND version = $3`
+
 	deleteTerm = `DELETE FROM term WHERE type = $1 AND name = $2 AND value = $3 AND id = $4 AND rest = $5`
 
 	insertTerms = `INSERT INTO term (type, name, value, id, rest)

@@ -96,18 +96,25 @@ func (w *writes) change(k store.Key, old *store.Version) *change {
 	return c
 }
 
-func (w writer) PutTerms(key store.Key, version int64, terms store.Terms) error {
-	old, err := w.Resource(key)
+func (w writer) Rewrite(key store.Key, version int64, terms store.Terms, body []byte) error {
+	newest, err := w.Resource(key)
 	if err != nil {
 		return err
 	}
-	if old.Version != version {
-		return fmt.Errorf("pgstore: the newest version of a resource is %d, not %d", old.Version, version)
+	old := newest
+	if version != newest.Version {
+		if old, err = w.ResourceVersion(key, version); err != nil {
+			return err
+		}
 	}
 	v := *old
-	v.Terms = bytes.Clone(terms)
+	v.Terms, v.Body = bytes.Clone(terms), bytes.Clone(body)
 	if err := check(&v); err != nil {
 		return err
+	}
+	if version != newest.Version { // it may wait to be sent
+		w.writes.total += int64(len(terms) + len(body))
+		return w.ask(statement{sql: updateOld, args: []any{[]byte(key.Type), []byte(key.ID), version, full(v.Terms), full(v.Body)}})
 	}
 	c := w.writes.change(key, old)
 	if n := len(c.next); n > 0 {
@@ -115,7 +122,7 @@ func (w writer) PutTerms(key store.Key, version int64, terms store.Terms) error 
 	} else {
 		c.next = append(c.next, &v)
 	}
-	return w.room(len(terms), 1+countTerms(terms))
+	return w.room(len(terms)+len(body), 1+countTerms(terms))
 }
 
 func (w writer) PutRecord(r *store.Record) error {

@@ -104,11 +104,11 @@ type Writer interface {
 	// (1 for the first); anything else is an error. The version is entered in the
 	// log, in the order of the calls.
 	PutResource(*Version) error
-	// PutTerms replaces the terms of the newest version of a resource, which must
-	// have the number given (else an error). It makes no version, enters nothing in
-	// the log, and leaves alone what the log knows of owners: it is for indexing
-	// anew what has not changed.
-	PutTerms(key Key, version int64, terms Terms) error
+	// Rewrite replaces the terms and the body of one version, the newest or an older
+	// one, which must be there (else an error). Its time and whether it is a deletion
+	// stay. It makes no version, enters nothing in the log, and leaves alone what the
+	// log knows of owners: it is for what is said about a version, not what it says.
+	Rewrite(key Key, version int64, terms Terms, body []byte) error
 	// PutRecord creates or replaces a record.
 	PutRecord(*Record) error
 	// DeleteRecord removes a record; removing none is no error.

@@ -65,7 +65,8 @@ func (d dice) writes(numbers map[store.Key]int64) (list []func(store.Writer) err
 			list = append(list, func(w store.Writer) error { return w.PutRecord(r) })
 		case 2:
 			if n := numbers[v.Key]; n > 0 {
-				list = append(list, func(w store.Writer) error { return w.PutTerms(v.Key, n, v.Terms) })
+				n -= int64(d.IntN(int(min(n, 3))))
+				list = append(list, func(w store.Writer) error { return w.Rewrite(v.Key, n, v.Terms, v.Body) })
 			}
 		default:
 			numbers[v.Key]++

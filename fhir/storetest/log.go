@@ -91,7 +91,7 @@ func logOfOwner(t *testing.T, s store.Store) {
 	deleted.Terms = store.NewTerms([]store.Term{{Name: store.Owner, Value: "p"}})
 	put(t, s, moved, deleted)
 	update(t, s, func(w store.Writer) error { // the log tells who owned a version when it was written
-		return w.PutTerms(store.Key{Type: "A", ID: "3"}, 1, store.NewTerms([]store.Term{{Name: store.Owner, Value: "p"}}))
+		return w.Rewrite(store.Key{Type: "A", ID: "3"}, 1, store.NewTerms([]store.Term{{Name: store.Owner, Value: "p"}}), []byte("A 3"))
 	})
 	check := func(r store.Reader) error {
 		for _, c := range []struct {

@@ -51,17 +51,15 @@ func (m *model) PutResource(v *store.Version) error {
 	return nil
 }
 
-func (m *model) PutTerms(k store.Key, version int64, terms store.Terms) error {
-	list := m.versions[k]
-	if len(list) == 0 {
+func (m *model) Rewrite(k store.Key, version int64, terms store.Terms, body []byte) error {
+	list := slices.Clone(m.versions[k])
+	if version < 1 || version > int64(len(list)) {
 		return store.ErrNotFound
 	}
-	if version != int64(len(list)) {
-		return fmt.Errorf("model: version %d is not the newest of %d", version, len(list))
-	}
-	changed := *list[len(list)-1]
-	changed.Terms = terms
-	m.versions[k] = append(list[:len(list)-1:len(list)-1], &changed)
+	changed := *list[version-1]
+	changed.Terms, changed.Body = terms, body
+	list[version-1] = &changed
+	m.versions[k] = list
 	return nil
 }
 

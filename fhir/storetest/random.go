@@ -141,7 +141,8 @@ func (d dice) operation(w store.Writer, m *model) error {
 	case 2:
 		v := d.version(store.Key{Type: d.typ(), ID: d.id()})
 		if n := int64(len(m.versions[v.Key])); n > 0 {
-			return errors.Join(w.PutTerms(v.Key, n, v.Terms), m.PutTerms(v.Key, n, v.Terms))
+			n -= int64(d.IntN(int(min(n, 3))))
+			return errors.Join(w.Rewrite(v.Key, n, v.Terms, v.Body), m.Rewrite(v.Key, n, v.Terms, v.Body))
 		}
 	}
 	v := d.version(store.Key{Type: d.typ(), ID: d.id()})

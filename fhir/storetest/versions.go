@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func versionTests() map[string]func(*testing.T, store.Store) {
 		"history pages backwards":                history,
 		"a version number must follow":           versionNumbers,
 		"a deletion is a version":                deletion,
-		"terms are replaced":                     newTerms,
+		"a version is rewritten":                 rewritten,
 		"large bodies":                           largeBodies,
 		"what a key cannot hold is refused":      refusals,
 	}
@@ -218,19 +219,21 @@ func refusals(t *testing.T, s store.Store) {
 	find(t, s, store.Query{Type: "Patient"})
 }
 
-func newTerms(t *testing.T, s store.Store) {
+func rewritten(t *testing.T, s store.Store) {
 	put(t, s, res("A", "1", "x=1", "_owner=p"), res("A", "2", "x=1"))
 	put(t, s, res("A", "1", "x=2", "_owner=p"))
 	key := store.Key{Type: "A", ID: "1"}
 	terms := store.NewTerms([]store.Term{{Name: "x", Value: "3"}, {Name: "y", Value: "1"}, {Name: store.Owner, Value: "p"}})
 	update(t, s, func(w store.Writer) error {
-		if err := w.PutTerms(key, 1, terms); err == nil {
-			t.Error("the terms of an old version were replaced")
+		for _, n := range []int64{0, 3} {
+			if err := w.Rewrite(key, n, terms, nil); err == nil {
+				t.Errorf("version %d, which is not there, was rewritten", n)
+			}
 		}
-		if err := w.PutTerms(store.Key{Type: "A", ID: "9"}, 1, terms); err == nil {
-			t.Error("the terms of an absent resource were replaced")
+		if err := w.Rewrite(store.Key{Type: "A", ID: "9"}, 1, terms, nil); err == nil {
+			t.Error("an absent resource was rewritten")
 		}
-		if err := w.PutTerms(key, 2, store.Terms("not terms")); err == nil {
+		if err := w.Rewrite(key, 2, store.Terms("not terms"), nil); err == nil {
 			t.Error("terms that are none were taken")
 		}
 		return nil
@@ -240,16 +243,22 @@ func newTerms(t *testing.T, s store.Store) {
 		entries, err = r.Log(store.LogQuery{Limit: 10})
 		return err
 	})
-	update(t, s, func(w store.Writer) error { return w.PutTerms(key, 2, terms) })
-	find(t, s, store.Query{Type: "A", Where: store.Equal{Name: "x", Value: "2"}})
-	find(t, s, store.Query{Type: "A", Where: store.Equal{Name: "x", Value: "3"}}, "1")
-	find(t, s, store.Query{Type: "A", Where: store.And{store.Equal{Name: store.Owner, Value: "p"}, store.Equal{Name: "y", Value: "1"}}}, "1")
+	update(t, s, func(w store.Writer) error {
+		return errors.Join(w.Rewrite(key, 2, terms, []byte("new")), w.Rewrite(key, 1, terms, []byte("old")))
+	})
 	view(t, s, func(r store.Reader) error {
 		v, err := r.Resource(key)
 		if err != nil {
 			return err
 		}
-		if v.Version != 2 || !bytes.Equal(v.Terms, terms) || string(v.Body) != "A 1" || !v.Time.Equal(clock) {
+		if v.Version != 2 || !bytes.Equal(v.Terms, terms) || string(v.Body) != "new" || !v.Time.Equal(clock) {
+			t.Errorf("got %+v", v)
+		}
+		old, err := r.History(key, 2, 1)
+		if err != nil || len(old) != 1 {
+			return errors.Join(err, errors.New("the old version is gone"))
+		}
+		if v := old[0]; v.Version != 1 || !bytes.Equal(v.Terms, terms) || string(v.Body) != "old" || !v.Time.Equal(clock) {
 			t.Errorf("got %+v", v)
 		}
 		now, err := r.Log(store.LogQuery{Limit: 10})
@@ -258,4 +267,8 @@ func newTerms(t *testing.T, s store.Store) {
 		}
 		return err
 	})
+	update(t, s, func(w store.Writer) error { return w.Rewrite(key, 2, terms, []byte("A 1")) }) // what find looks for
+	find(t, s, store.Query{Type: "A", Where: store.Equal{Name: "x", Value: "2"}})
+	find(t, s, store.Query{Type: "A", Where: store.Equal{Name: "x", Value: "3"}}, "1")
+	find(t, s, store.Query{Type: "A", Where: store.And{store.Equal{Name: store.Owner, Value: "p"}, store.Equal{Name: "y", Value: "1"}}}, "1")
 }
