@@ -97,6 +97,28 @@ func (s *splicer) insert(at int, head string, body []byte, tail string) {
 	}
 }
 
+// first puts a member at the head of the object that begins at a place.
+func (s *splicer) first(at int, text string) {
+	s.copyTo(at + 1)
+	s.out = append(s.out, text...)
+	if s.from[at+1] != '}' {
+		s.out = append(s.out, ',')
+	}
+}
+
+// remove leaves a member out, with a comma beside it.
+func (s *splicer) remove(m member) {
+	start, end := m.start, m.end
+	switch {
+	case s.from[end] == ',':
+		end++
+	case s.from[start-1] == ',':
+		start--
+	}
+	s.copyTo(start)
+	s.done = end
+}
+
 // meta brings an object up to date: the two members of the stamp come first, the
 // rest as it was.
 func (s *splicer) meta(m member, stamp []byte) {

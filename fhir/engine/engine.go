@@ -54,6 +54,9 @@ type Config struct {
 	// shown. It must be a pure function. It may be nil.
 	Derive func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
 
+	// Labels are the security labels that the server itself gives.
+	Labels Labelling
+
 	// Integrity refuses writes whose references to this server lead nowhere, and
 	// deletions of what is still referred to, as it is when the transaction ends.
 	// Loading does not heed it.
@@ -72,6 +75,7 @@ type Engine struct {
 	integrity bool
 	started   time.Time
 	derive    func(t fhir.Type, tree map[string]any, found []store.Term) []store.Term
+	labels    Labelling
 }
 
 // New makes an engine.
@@ -88,7 +92,7 @@ func New(c Config) (*Engine, error) {
 		}
 	}
 	e := &Engine{store: c.Store, configured: c.Registry, now: c.Now, base: c.Base,
-		onWrite: c.OnWrite, derive: c.Derive, integrity: c.Integrity, started: c.Now()}
+		onWrite: c.OnWrite, derive: c.Derive, labels: c.Labels, integrity: c.Integrity, started: c.Now()}
 	e.current.Store(&current{registry: c.Registry})
 	return e, nil
 }

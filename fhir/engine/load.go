@@ -222,7 +222,7 @@ func (tx *Tx) compare(one *line) error {
 	if err != nil || v == nil || v.Deleted {
 		return err
 	}
-	if fhir.SameContent(resource(v), compact) {
+	if tx.engine.same(v, compact) {
 		one.same = v.Version
 	}
 	return nil

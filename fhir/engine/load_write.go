@@ -153,7 +153,7 @@ func (tx *Tx) load(l *Loader, one *line) (loadedAs, error) {
 	if err != nil {
 		return loadedSame, err
 	}
-	if before != nil && !before.Deleted && fhir.SameContent(resource(before), one.doc.JSON) {
+	if before != nil && !before.Deleted && tx.engine.same(before, one.doc.JSON) {
 		return loadedSame, nil
 	}
 	if _, err := tx.put(before, one.doc.version(key, number(before)+1, tx)); err != nil {

@@ -18,12 +18,15 @@ type Prepared struct {
 }
 
 // Prepare parses, validates (R4's bindings and invariants too: see package
-// profile) and indexes a body: all that can be done outside a transaction. The
+// profile), labels and indexes a body: all that can be done outside a transaction. The
 // error is a [*fhir.Error] of kind Invalid, Unprocessable or TooBig with an issue
 // for each fault.
 func (e *Engine) Prepare(body []byte) (*Prepared, error) {
 	doc, err := fhir.Parse(body, profile.Check)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.label(doc); err != nil {
 		return nil, err
 	}
 	if doc.Type == "SearchParameter" {

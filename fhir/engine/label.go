@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"bytes"
+	"slices"
+
+	"mypatients/fhir"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+)
+
+// A Labelling is the security labels that the server itself gives
+// (https://hl7.org/fhir/R4/security-labels.html). They stand in meta.security
+// beside those that others wrote, each with an extension that marks it; whatever
+// a client writes under that mark does not count.
+type Labelling struct {
+	Mark string // the URL of the extension; empty: the server gives none
+
+	// Of gives the labels of a body, as Codings with the mark. It must be a pure
+	// function.
+	Of func(t fhir.Type, tree map[string]any) []any
+}
+
+// label gives a body the labels that it should have by what it says.
+func (e *Engine) label(doc *fhir.Document) error {
+	if e.labels.Mark == "" {
+		return nil
+	}
+	drop, add := e.labels.compare(doc.Tree, e.labels.Of(doc.Type, doc.Tree))
+	if len(drop) == 0 && len(add) == 0 {
+		return nil
+	}
+	body, err := fhir.EditSecurity(doc.JSON, drop, add)
+	if err != nil {
+		return err
+	}
+	doc.JSON = body
+	doc.Tree, err = fhir.Tree(body)
+	return err
+}
+
+// compare tells which labels of a body, by their places, are the server's and not
+// wanted, and which are wanted and not there. What somebody else wrote is there.
+func (l Labelling) compare(tree map[string]any, want []any) (drop []int, add []any) {
+	for i, has := range securityOf(tree) {
+		if l.marked(has) && !slices.ContainsFunc(want, func(w any) bool { return sameLabel(w, has) && l.markOf(w) == l.markOf(has) && !l.foreign(tree, w) }) {
+			drop = append(drop, i)
+		}
+	}
+	for _, w := range want {
+		there := slices.ContainsFunc(securityOf(tree), func(has any) bool { return sameLabel(w, has) && l.markOf(w) == l.markOf(has) })
+		if !there && !l.foreign(tree, w) {
+			add = append(add, w)
+		}
+	}
+	return drop, add
+}
+
+// foreign tells whether somebody else gave a body this label.
+func (l Labelling) foreign(tree map[string]any, label any) bool {
+	return slices.ContainsFunc(securityOf(tree), func(has any) bool { return !l.marked(has) && sameLabel(has, label) })
+}
+
+func securityOf(tree map[string]any) []any {
+	meta, _ := tree["meta"].(map[string]any)
+	list, _ := meta["security"].([]any)
+	return list
+}
+
+func (l Labelling) marked(label any) bool { return l.markOf(label) != nil }
+
+// markOf gives the value of the mark, nil without one.
+func (l Labelling) markOf(label any) any {
+	coding, _ := label.(map[string]any)
+	list, _ := coding["extension"].([]any)
+	for _, e := range list {
+		if ext, _ := e.(map[string]any); ext["url"] == l.Mark {
+			if ext["valueCode"] == nil {
+				return ""
+			}
+			return ext["valueCode"]
+		}
+	}
+	return nil
+}
+
+// sameLabel compares system and code, which are what a label is
+// (https://hl7.org/fhir/R4/resource.html#Meta).
+func sameLabel(a, b any) bool {
+	x, _ := a.(map[string]any)
+	y, _ := b.(map[string]any)
+	return x["system"] == y["system"] && x["code"] == y["code"]
+}
+
+// Relabel gives a stored version the labels of the server that it should have:
+// those of what it says, and more. It makes no version (R4, Meta.security: labels
+// may change without one). The version is as the snapshot has it; what comes back
+// is that, or what is stored now.
+func (tx *Tx) Relabel(v *store.Version, more []any) (*store.Version, error) {
+	l := tx.engine.labels
+	if v.Deleted || l.Mark == "" {
+		return v, nil
+	}
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return nil, err
+	}
+	key := fhir.Key{Type: fhir.Type(v.Type), ID: v.ID}
+	want := l.Of(key.Type, tree)
+	for _, m := range more {
+		if !slices.ContainsFunc(want, func(w any) bool { return sameLabel(w, m) }) {
+			want = append(want, m)
+		}
+	}
+	drop, add := l.compare(tree, want)
+	if len(drop) == 0 && len(add) == 0 {
+		return v, nil
+	}
+	next := *v
+	if next.Body, err = fhir.EditSecurity(v.Body, drop, add); err != nil {
+		return nil, err
+	}
+	if tree, err = fhir.Tree(next.Body); err != nil {
+		return nil, err
+	}
+	terms, err := tx.engine.index(tx.registry, key.Type, tree)
+	if err != nil {
+		return nil, err
+	}
+	next.Terms = store.NewTerms(append(terms, search.StampTerms(key, v.Time)...))
+	return &next, tx.Writer().Rewrite(v.Key, v.Version, next.Terms, next.Body)
+}
+
+// same tells whether a stored version is what a compact body would become: apart
+// from the labels that the server gave it.
+func (e *Engine) same(v *store.Version, compact []byte) bool {
+	stored := resource(v)
+	if fhir.SameContent(stored, compact) {
+		return true
+	}
+	if e.labels.Mark == "" || !bytes.Contains(v.Body, []byte(e.labels.Mark)) {
+		return false
+	}
+	tree, err := fhir.Tree(v.Body)
+	if err != nil {
+		return false
+	}
+	drop, _ := e.labels.compare(tree, nil)
+	bare := *stored
+	if bare.JSON, err = fhir.EditSecurity(v.Body, drop, nil); err != nil {
+		return false
+	}
+	return fhir.SameContent(&bare, compact)
+}
