@@ -45,7 +45,7 @@ func (r *Rules) onWrite(tx *engine.Tx, before, after *store.Version) error {
 			return err
 		}
 	}
-	return nil
+	return r.flow(tx, before, after)
 }
 
 // epochKeys collects whose decisions a version may change.

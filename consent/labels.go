@@ -1,17 +1,17 @@
 package consent
 
 import (
-	"slices"
 	"strings"
 
+	"mypatients/consent/label"
 	"mypatients/fhir"
 	"mypatients/fhir/store"
 )
 
 // Code systems of labels and of the codes in consents.
 const (
-	systemConfidentiality = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-	systemActCode         = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+	systemConfidentiality = label.Confidentiality
+	systemActCode         = label.ActCode
 	systemActReason       = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 	systemParticipation   = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 	systemConsentAction   = "http://terminology.hl7.org/CodeSystem/consentaction"
@@ -20,7 +20,7 @@ const (
 	systemLOINC           = "http://loinc.org"
 )
 
-// A level is a confidentiality of v3-Confidentiality in its order.
+// A level is a confidentiality of v3-Confidentiality in its order, see [label.Level].
 type level int
 
 // The levels. A resource without a label counts as normal.
@@ -33,43 +33,12 @@ const (
 	levelV
 )
 
-var levels = map[string]level{"U": levelU, "L": levelL, "M": levelM, "N": levelN, "R": levelR, "V": levelV}
+func levelOf(code string) (level, bool) {
+	n, known := label.Level(code)
+	return level(n), known
+}
 
 func (l level) digit() string { return string(rune('0' + l)) }
-
-// below gives, for a sensitivity of v3-ActCode, those that it comprises: our own
-// closure, since the hierarchy of the code system misses relations that matter.
-var below = map[string][]string{
-	"ETH": {"ETHUD", "OPIOIDUD", "SUD"},
-	"SUD": {"ETH", "ETHUD", "OPIOIDUD"},
-	"SEX": {"STD", "GDIS"},
-	"PSY": {"PSYTHPN"},
-	"STD": {"HIV"},
-}
-
-// notSensitive are the codes of v3-ActCode that stand in meta.security without
-// being a sensitivity: obligations and the like.
-var notSensitive = []string{"CTCOMPT", "MASK", "REDACT", "NOAUTH", "NORELINK", "PERSISTLABEL", "PRIVMARK"}
-
-// closure gives the codes and all that they comprise, sorted.
-func closure(codes []string) []string {
-	var out []string
-	var add func(string)
-	add = func(c string) {
-		if slices.Contains(out, c) {
-			return
-		}
-		out = append(out, c)
-		for _, b := range below[c] {
-			add(b)
-		}
-	}
-	for _, c := range codes {
-		add(c)
-	}
-	slices.Sort(out)
-	return out
-}
 
 // Names of the index terms that the decision adds to every resource.
 const (
@@ -95,6 +64,7 @@ func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 	for _, s := range sens {
 		added = append(added, store.Term{Name: termSens, Value: s})
 	}
+	added = append(added, r.flowTerms(t, n)...)
 	owners := map[string]bool{}
 	for _, f := range found {
 		if f.Name == store.Owner {
@@ -139,13 +109,13 @@ func labelsOf(n node) (level, []string) {
 		code := c.str("code")
 		switch c.str("system") {
 		case systemConfidentiality:
-			l, ok := levels[code]
+			l, ok := levelOf(code)
 			if !ok {
 				l = levelV
 			}
 			lvl = max(lvl, l)
 		case systemActCode:
-			if code != "" && !slices.Contains(notSensitive, code) {
+			if code != "" && !label.IsCaveat(code) {
 				sens = append(sens, code)
 			}
 		}
@@ -210,7 +180,7 @@ func levelAtLeast(l level) store.Expr {
 // sensitiveAny holds for resources with one of the sensitivities, or with one
 // that they comprise.
 func sensitiveAny(codes []string) store.Expr {
-	return store.In{Name: termSens, Values: closure(codes)}
+	return store.In{Name: termSens, Values: label.Closure(codes)}
 }
 
 // sensitiveOnly holds for resources all of whose sensitivities are among the
@@ -218,7 +188,7 @@ func sensitiveAny(codes []string) store.Expr {
 func sensitiveOnly(codes []string) store.Expr {
 	var gaps store.Or
 	from := ""
-	for _, c := range closure(codes) {
+	for _, c := range label.Closure(codes) {
 		gaps = append(gaps, store.Range{Name: termSens, From: from, To: c})
 		from = c + "\x00"
 	}

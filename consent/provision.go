@@ -345,7 +345,7 @@ func matchLabels(labels []node, kind string, certain bool) []store.Expr {
 	var sens []string
 	doubt := false
 	for _, c := range labels {
-		switch lvl, known := levels[c.str("code")]; {
+		switch lvl, known := levelOf(c.str("code")); {
 		case c.str("system") == systemConfidentiality && known:
 			named = append(named, lvl)
 		case c.str("system") == systemActCode:

@@ -3,6 +3,7 @@ package consent
 import (
 	"time"
 
+	"mypatients/consent/label"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
 )
@@ -19,19 +20,27 @@ type Rules struct {
 	canonical string
 	zone      *time.Location
 	engine    *engine.Engine
+	labels    *label.Rules
 }
 
 // NewRules takes the external base URL of the gateway and the one that its data
 // was begun with, mostly the same, both without a trailing slash, and the site's
 // time zone.
 func NewRules(base, canonical string, zone *time.Location) *Rules {
-	return &Rules{base: base, canonical: canonical, zone: zone}
+	return &Rules{base: base, canonical: canonical, zone: zone, labels: label.Standard()}
 }
 
-// Engine makes the engine that these rules hold in; Base, OnWrite and Derive of
-// its configuration are theirs.
+// WithLabels has resources labelled by a site's rules; it comes before
+// [Rules.Engine].
+func (r *Rules) WithLabels(rules *label.Rules) *Rules {
+	r.labels = rules
+	return r
+}
+
+// Engine makes the engine that these rules hold in; Base, OnWrite, Derive and
+// Labels of its configuration are theirs.
 func (r *Rules) Engine(c engine.Config) (*engine.Engine, error) {
-	c.Base, c.OnWrite, c.Derive = r.base+"/fhir", r.onWrite, r.terms
+	c.Base, c.OnWrite, c.Derive, c.Labels = r.base+"/fhir", r.onWrite, r.terms, r.labelling()
 	e, err := engine.New(c)
 	r.engine = e
 	return e, err

@@ -216,7 +216,8 @@ func narrowerLabels(asked, given []node) bool {
 		top := level(0)
 		for _, c := range labels {
 			if c.str("system") == systemConfidentiality {
-				top = max(top, levels[c.str("code")])
+				lvl, _ := levelOf(c.str("code"))
+				top = max(top, lvl)
 			}
 		}
 		if top == 0 {

@@ -8,19 +8,10 @@ import (
 	"mypatients/consent/label"
 )
 
-func standard(t testing.TB) *label.Rules {
-	t.Helper()
-	r, err := label.Standard()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // TestEveryRuleIsGood: each label is one, each code could be one of its system, and
 // each rule finds what it names.
 func TestEveryRuleIsGood(t *testing.T) {
-	r := standard(t)
+	r := label.Standard()
 	sensitivities := strings.Fields("ADOL ETHUD OPIOIDUD SUD PSY HIV STD SEX GENDER SDV")
 	used := map[string]bool{}
 	for _, rule := range r.List() {
@@ -100,7 +91,7 @@ func verhoeff(s string) bool {
 }
 
 func TestCodes(t *testing.T) {
-	r := standard(t)
+	r := label.Standard()
 	for _, c := range []struct{ system, code, want string }{
 		{"http://hl7.org/fhir/sid/icd-10-cm", "F10.20", "ETHUD"},
 		{"http://hl7.org/fhir/sid/icd-10-cm", "F1120", "OPIOIDUD"},
@@ -136,7 +127,7 @@ func TestCodes(t *testing.T) {
 }
 
 func TestResources(t *testing.T) {
-	r := standard(t)
+	r := label.Standard()
 	coding := func(system, code string) map[string]any { return map[string]any{"system": system, "code": code} }
 	concept := func(c ...any) map[string]any { return map[string]any{"coding": c} }
 	for name, c := range map[string]struct {
@@ -158,7 +149,7 @@ func TestResources(t *testing.T) {
 }
 
 func TestSiteRules(t *testing.T) {
-	r := standard(t)
+	r := label.Standard()
 	mine, err := r.With("site.txt", []byte("# ours\nADOL urn:hospital:clinic TEEN1..TEEN3  Teen clinics\nV urn:hospital:clinic VIP Important people\ndrop PSY loinc 44249-1\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +177,7 @@ func TestSiteRules(t *testing.T) {
 }
 
 func TestBadSiteRules(t *testing.T) {
-	r := standard(t)
+	r := label.Standard()
 	for text, want := range map[string]string{
 		"PSY loinc":                  "site.txt:1: a rule is LABEL SYSTEM CODE and a reason",
 		"\nPSY mine 1 reason":        "site.txt:2: mine is no code system",

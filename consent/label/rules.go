@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A Rule gives a label to a code, or to those from one to another.
@@ -65,7 +66,10 @@ var aliases = map[string]string{
 }
 
 // Standard gives the rules that are built in.
-func Standard() (*Rules, error) {
+func Standard() *Rules { return builtIn() }
+
+// builtIn is read once and never changed: it is part of the program.
+var builtIn = sync.OnceValue(func() *Rules {
 	var list []Rule
 	for _, name := range files {
 		err := eachLine(name, func(fields []string) error {
@@ -74,11 +78,11 @@ func Standard() (*Rules, error) {
 			return err
 		})
 		if err != nil {
-			return nil, err
+			panic("label: " + err.Error())
 		}
 	}
-	return compile(list), nil
-}
+	return compile(list)
+})
 
 // With gives the rules and those of a site's file; name is for errors, which tell
 // the line. A line is

@@ -41,8 +41,9 @@ type indexing struct {
 // An indexState is the record: what everything is indexed by, and what is being
 // brought to everything.
 type indexState struct {
-	Done  indexing  `json:"done"`
-	Doing *indexing `json:"doing,omitempty"`
+	Done   indexing   `json:"done"`
+	Doing  *indexing  `json:"doing,omitempty"`
+	Labels labelState `json:"labels,omitzero"`
 }
 
 func (i indexing) equal(j indexing) bool {
@@ -56,6 +57,7 @@ type current struct {
 	target   indexing // what the configuration and the stored definitions ask for
 	pending  []string // what is not searched by until a re-index, in words
 	broken   []string // stored definitions that cannot be used
+	labels   labelState
 }
 
 // A Pending tells what a re-index is needed for.
@@ -114,7 +116,7 @@ func (e *Engine) reload(w store.Writer) (*current, error) {
 			target.Custom[string(t)+"."+d.Name] = d.Mark()
 		}
 	}
-	state, old, err := readState(w, target)
+	state, old, err := readState(w, target, e.labels.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +124,7 @@ func (e *Engine) reload(w store.Writer) (*current, error) {
 	if state.Doing != nil {
 		state.Doing.keep(target)
 	}
+	state.Labels.noteWriter(e.labels.Version)
 	value, err := json.Marshal(state)
 	if err != nil {
 		return nil, err
@@ -134,13 +137,13 @@ func (e *Engine) reload(w store.Writer) (*current, error) {
 	if now := e.current.Load(); bytes.Equal(now.state, value) && now.target.equal(target) && slices.Equal(now.broken, broken) {
 		return now, nil
 	}
-	next := &current{state: value, target: target, broken: broken}
+	next := &current{state: value, target: target, broken: broken, labels: state.Labels}
 	return next, next.compile(e.configured, defs, state)
 }
 
 // readState reads the record. Without one, a store that never held anything is
 // indexed by all there is; any other by what was before records were kept.
-func readState(w store.Writer, target indexing) (s indexState, value []byte, err error) {
+func readState(w store.Writer, target indexing, labels string) (s indexState, value []byte, err error) {
 	r, err := w.Record(indexKind, stateKey)
 	switch {
 	case err == nil:
@@ -156,6 +159,7 @@ func readState(w store.Writer, target indexing) (s indexState, value []byte, err
 	if len(entries) == 0 {
 		s.Done = target
 		s.Done.Custom = maps.Clone(target.Custom)
+		s.Labels = labelState{Rules: labels, Done: true}
 	}
 	return s, nil, nil
 }

@@ -16,9 +16,19 @@ import (
 type Labelling struct {
 	Mark string // the URL of the extension; empty: the server gives none
 
-	// Of gives the labels of a body, as Codings with the mark. It must be a pure
-	// function.
+	// Version changes when Of may give others; see [Engine.Relabel].
+	Version string
+
+	// Of gives the labels of a body by what it says, as Codings with the mark. It must
+	// be a pure function.
 	Of func(t fhir.Type, tree map[string]any) []any
+
+	// More gives labels that a version has from others it refers to. It may be nil.
+	More func(tx *Tx, v *store.Version) ([]any, error)
+
+	// Changed is called when a stored version has been given other labels; after is
+	// what is stored now. It may be nil.
+	Changed func(tx *Tx, before, after *store.Version) error
 }
 
 // label gives a body the labels that it should have by what it says.
@@ -93,13 +103,31 @@ func sameLabel(a, b any) bool {
 }
 
 // Relabel gives a stored version the labels of the server that it should have:
-// those of what it says, and more. It makes no version (R4, Meta.security: labels
-// may change without one). The version is as the snapshot has it; what comes back
-// is that, or what is stored now.
-func (tx *Tx) Relabel(v *store.Version, more []any) (*store.Version, error) {
+// those of what it says, and those it has from others. It makes no version (R4,
+// Meta.security: labels may change without one). What comes back is the version as
+// it is stored now.
+func (tx *Tx) Relabel(v *store.Version) (*store.Version, error) {
+	next, err := tx.labelled(v)
+	if err != nil || next == v {
+		return v, err
+	}
+	if err := tx.Writer().Rewrite(v.Key, v.Version, next.Terms, next.Body); err != nil {
+		return nil, err
+	}
+	if changed := tx.engine.labels.Changed; changed != nil {
+		err = changed(tx, v, next)
+	}
+	return next, err
+}
+
+// labelled gives a version as it should be: itself, when it is so already.
+func (tx *Tx) labelled(v *store.Version) (*store.Version, error) {
 	l := tx.engine.labels
-	if v.Deleted || l.Mark == "" {
+	if l.Mark == "" {
 		return v, nil
+	}
+	if v.Deleted {
+		return tx.labelledDeletion(v)
 	}
 	tree, err := fhir.Tree(v.Body)
 	if err != nil {
@@ -107,9 +135,15 @@ func (tx *Tx) Relabel(v *store.Version, more []any) (*store.Version, error) {
 	}
 	key := fhir.Key{Type: fhir.Type(v.Type), ID: v.ID}
 	want := l.Of(key.Type, tree)
-	for _, m := range more {
-		if !slices.ContainsFunc(want, func(w any) bool { return sameLabel(w, m) }) {
-			want = append(want, m)
+	if l.More != nil {
+		more, err := l.More(tx, v)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range more {
+			if !slices.ContainsFunc(want, func(w any) bool { return sameLabel(w, m) }) {
+				want = append(want, m)
+			}
 		}
 	}
 	drop, add := l.compare(tree, want)
@@ -128,7 +162,18 @@ func (tx *Tx) Relabel(v *store.Version, more []any) (*store.Version, error) {
 		return nil, err
 	}
 	next.Terms = store.NewTerms(append(terms, search.StampTerms(key, v.Time)...))
-	return &next, tx.Writer().Rewrite(v.Key, v.Version, next.Terms, next.Body)
+	return &next, nil
+}
+
+// labelledDeletion: a deletion is judged by the terms of the version before it.
+func (tx *Tx) labelledDeletion(v *store.Version) (*store.Version, error) {
+	before, err := tx.reader.ResourceVersion(v.Key, v.Version-1)
+	if err != nil || bytes.Equal(before.Terms, v.Terms) {
+		return v, err
+	}
+	next := *v
+	next.Terms = before.Terms
+	return &next, nil
 }
 
 // same tells whether a stored version is what a compact body would become: apart

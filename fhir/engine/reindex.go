@@ -88,7 +88,7 @@ func (e *Engine) endReindex(ctx context.Context, target indexing) error {
 		if s.Doing == nil || !s.Doing.equal(target) {
 			return errDefinitionsChanged()
 		}
-		*s = indexState{Done: *s.Doing}
+		*s = indexState{Done: *s.Doing, Labels: s.Labels}
 		return w.DeleteRecord(indexKind, positionKey)
 	})
 }
