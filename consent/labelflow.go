@@ -2,6 +2,7 @@ package consent
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -78,23 +79,28 @@ func takesOver(t fhir.Type) []string {
 	return names
 }
 
+// givingTo lists what a resource with some terms takes labels over from.
+func givingTo(t fhir.Type, terms []store.Term) (keys []store.Key) {
+	names := takesOver(t)
+	if names == nil {
+		return nil
+	}
+	for _, term := range terms {
+		if !slices.Contains(names, term.Name) {
+			continue
+		}
+		if key, err := fhir.ParseKey(term.Value); err == nil && slices.Contains(givers, key.Type) {
+			keys = append(keys, store.Key{Type: string(key.Type), ID: key.ID})
+		}
+	}
+	return keys
+}
+
 // labelsByReference gives the labels that a version takes over from what it refers
 // to, as that is now; a deletion gives what was deleted. Nothing is taken over from
 // another patient's record, or writing a reference would tell what is in it.
 func (r *Rules) labelsByReference(tx *engine.Tx, v *store.Version) ([]any, error) {
-	names := takesOver(fhir.Type(v.Type))
-	if names == nil {
-		return nil, nil
-	}
-	var keys []store.Key
-	for _, name := range names {
-		for value := range v.Terms.Values(name) {
-			key, err := fhir.ParseKey(string(value))
-			if err == nil && slices.Contains(givers, key.Type) {
-				keys = append(keys, store.Key{Type: string(key.Type), ID: key.ID})
-			}
-		}
-	}
+	keys := givingTo(fhir.Type(v.Type), v.Terms.List())
 	if len(keys) == 0 {
 		return nil, nil
 	}
@@ -165,34 +171,62 @@ func (r *Rules) flow(tx *engine.Tx, before, after *store.Version) error {
 }
 
 // recordFlow is the kind of the records of resources that more refer to than one
-// transaction brings labels to.
+// transaction brings labels to: "Medication/1 MedicationRequest", and how far it is.
 const recordFlow = "label-flow"
 
-// maxFlow is how many referring resources of a type one transaction looks at.
-const maxFlow = 100
+// Bounds of what one transaction brings labels to.
+const (
+	flowPage = 100  // resources of a type read at a time
+	maxFlow  = 1000 // resources of a type
+)
 
-// labelsChanged brings labels that a resource gives, when they are others than
-// before, to what refers to it; what is too much for one transaction is noted for
-// [Rules.FlowLabels].
+type flowKey struct{}
+
+// labelsChanged notes a resource that gives other labels than before: when all of
+// the transaction is written they are brought to what refers to it.
 func (r *Rules) labelsChanged(tx *engine.Tx, before, after *store.Version) error {
 	if !slices.Contains(givers, fhir.Type(after.Type)) || sameValues(before, after, termGives) {
 		return nil
 	}
-	newest, err := tx.Reader().Resource(after.Key)
-	if err != nil || newest.Version != after.Version {
-		return err
+	noted, _ := tx.Memo()[flowKey{}].(map[store.Key]bool)
+	if noted == nil {
+		noted = map[store.Key]bool{}
+		tx.Memo()[flowKey{}] = noted
 	}
-	for _, t := range takers(fhir.Type(after.Type)) {
-		position, err := r.flowTo(tx, after.Key, t, "")
-		if err != nil {
-			return err
-		}
-		if position == "" {
+	noted[after.Key] = true
+	return nil
+}
+
+// settleLabels brings the labels that were noted to what refers to them; what is
+// too much for one transaction is left to [Rules.FlowLabels].
+func (r *Rules) settleLabels(tx *engine.Tx) error {
+	noted, _ := tx.Memo()[flowKey{}].(map[store.Key]bool)
+	byType := map[fhir.Type][]store.Key{}
+	for _, key := range slices.SortedFunc(maps.Keys(noted), func(a, b store.Key) int { return strings.Compare(a.String(), b.String()) }) {
+		byType[fhir.Type(key.Type)] = append(byType[fhir.Type(key.Type)], key)
+	}
+	for _, giver := range givers {
+		keys := byType[giver]
+		if len(keys) == 0 {
 			continue
 		}
-		err = tx.Writer().PutRecord(&store.Record{Kind: recordFlow, Key: after.Key.String() + " " + string(t), Value: []byte(position)})
-		if err != nil {
-			return err
+		for _, t := range takers(giver) {
+			position, done := "", 0
+			for more := true; more && done < maxFlow; done += flowPage {
+				var err error
+				if position, err = r.flowTo(tx, keys, t, position); err != nil {
+					return err
+				}
+				more = position != ""
+			}
+			if position == "" {
+				continue
+			}
+			for _, key := range keys { // which of them have more is found out then
+				if err := tx.Writer().PutRecord(&store.Record{Kind: recordFlow, Key: key.String() + " " + string(t)}); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
@@ -237,16 +271,20 @@ func leadsTo(name string, t fhir.Type) bool {
 	return t != "Medication"
 }
 
-// flowTo brings labels to the next resources of a type that refer to a giver, and
-// gives the position behind them if there may be more.
-func (r *Rules) flowTo(tx *engine.Tx, giver store.Key, t fhir.Type, after string) (position string, err error) {
+// flowTo brings labels to the next resources of a type that refer to givers, which
+// are of one type, and gives the position behind them if there may be more.
+func (r *Rules) flowTo(tx *engine.Tx, givers []store.Key, t fhir.Type, after string) (position string, err error) {
+	var values []string
+	for _, g := range givers {
+		values = append(values, g.String())
+	}
 	var refer store.Or
 	for _, name := range takesOver(t) {
-		if leadsTo(name, fhir.Type(giver.Type)) {
-			refer = append(refer, store.Equal{Name: name, Value: giver.String()})
+		if leadsTo(name, fhir.Type(givers[0].Type)) {
+			refer = append(refer, store.In{Name: name, Values: values})
 		}
 	}
-	hits, err := tx.Reader().Search(store.Query{Type: string(t), Where: refer, After: after, Limit: maxFlow})
+	hits, err := tx.Reader().Search(store.Query{Type: string(t), Where: refer, After: after, Limit: flowPage})
 	if err != nil {
 		return "", err
 	}
@@ -255,13 +293,13 @@ func (r *Rules) flowTo(tx *engine.Tx, giver store.Key, t fhir.Type, after string
 			return "", err
 		}
 	}
-	if len(hits) < maxFlow {
+	if len(hits) < flowPage {
 		return "", nil
 	}
 	return hits[len(hits)-1].Position, nil
 }
 
-// FlowLabels does what [Rules.labelsChanged] left. It is called from time to time.
+// FlowLabels does what [Rules.settleLabels] left. It is called from time to time.
 func (r *Rules) FlowLabels(ctx context.Context) error {
 	for {
 		more := false
@@ -274,7 +312,7 @@ func (r *Rules) FlowLabels(ctx context.Context) error {
 			giver, t, ok := splitFlow(one.Key)
 			position := ""
 			if ok {
-				if position, err = r.flowTo(tx, giver, t, string(one.Value)); err != nil {
+				if position, err = r.flowTo(tx, []store.Key{giver}, t, string(one.Value)); err != nil {
 					return err
 				}
 			}

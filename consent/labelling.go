@@ -34,7 +34,7 @@ func (r *Rules) labelMark() string { return r.extension("labelled-by") }
 func (r *Rules) labelling() engine.Labelling {
 	return engine.Labelling{
 		Mark: r.labelMark(), Version: r.labels.Version(), Of: r.labelsByContent,
-		More: r.labelsByReference, Changed: r.labelsChanged,
+		More: r.labelsByReference, Ahead: givingTo, Changed: r.labelsChanged, Settle: r.settleLabels,
 	}
 }
 

@@ -127,6 +127,11 @@ func (e *Engine) Update(ctx context.Context, fn func(*Tx) error) error {
 		if err := fn(tx); err != nil {
 			return err
 		}
+		if settle := e.labels.Settle; settle != nil && tx.wrote {
+			if err := settle(tx); err != nil {
+				return err
+			}
+		}
 		return tx.settle()
 	})
 	if err == nil && in != before {

@@ -23,12 +23,18 @@ type Labelling struct {
 	// be a pure function.
 	Of func(t fhir.Type, tree map[string]any) []any
 
-	// More gives labels that a version has from others it refers to. It may be nil.
-	More func(tx *Tx, v *store.Version) ([]any, error)
+	// More gives labels that a version has from others it refers to, and Ahead tells
+	// which these are of a body with some terms, so that they can be read together.
+	// Both may be nil.
+	More  func(tx *Tx, v *store.Version) ([]any, error)
+	Ahead func(t fhir.Type, terms []store.Term) []store.Key
 
 	// Changed is called when a stored version has been given other labels; after is
 	// what is stored now. It may be nil.
 	Changed func(tx *Tx, before, after *store.Version) error
+
+	// Settle is called when all of a transaction is written. It may be nil.
+	Settle func(tx *Tx) error
 }
 
 // label gives a body the labels that it should have by what it says.

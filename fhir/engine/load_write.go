@@ -3,8 +3,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"mypatients/fhir"
+	"mypatients/fhir/store"
 )
 
 // sliceBytes bounds the bodies of one transaction.
@@ -94,6 +96,9 @@ func (l *Loader) commit(ctx context.Context, rows []pending) error {
 	err := l.engine.Update(ctx, func(tx *Tx) error {
 		tx.loose = true
 		created, updated, unchanged = 0, 0, 0
+		if err := tx.readAhead(rows); err != nil {
+			return err
+		}
 		for _, row := range rows {
 			was, err := tx.load(l, row.line)
 			switch {
@@ -163,4 +168,25 @@ func (tx *Tx) load(l *Loader, one *line) (loadedAs, error) {
 		return loadedNew, nil
 	}
 	return loadedOver, nil
+}
+
+// readAhead reads together what writing some rows will look up.
+func (tx *Tx) readAhead(rows []pending) error {
+	ahead := tx.engine.labels.Ahead
+	if ahead == nil {
+		return nil
+	}
+	var keys []store.Key
+	seen := map[store.Key]bool{}
+	for _, row := range rows {
+		if row.doc == nil {
+			continue
+		}
+		for _, key := range ahead(row.doc.Type, row.doc.terms) {
+			if !seen[key] {
+				keys, seen[key] = append(keys, key), true
+			}
+		}
+	}
+	return store.ReadResources(tx.reader, slices.Values(keys))
 }

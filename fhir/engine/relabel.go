@@ -14,6 +14,9 @@ const labelPosition = "labels"
 // relabelSlice is how many versions one transaction of a re-labelling looks at.
 const relabelSlice = 200
 
+// maxRelabelTries is how often a slice gives way to others that write the same.
+const maxRelabelTries = 20
+
 // A labelState tells by which rules what is stored is labelled.
 type labelState struct {
 	Rules string `json:"rules,omitempty"` // [Labelling.Version] of the last labelling begun
@@ -68,9 +71,17 @@ func (e *Engine) Relabel(ctx context.Context, progress func(Relabelled)) (done R
 		s.Labels = labelState{Rules: e.labels.Version}
 		return w.DeleteRecord(indexKind, labelPosition)
 	})
+	limit, tries := relabelSlice, 0
 	for more := true; more && err == nil; {
-		if more, err = e.relabelNext(ctx, &done); progress != nil && err == nil {
-			progress(done)
+		more, err = e.relabelNext(ctx, limit, &done)
+		switch {
+		case errors.Is(err, store.ErrContention) && tries < maxRelabelTries: // less at once meets fewer others
+			limit, tries, more, err = max(1, limit/2), tries+1, true, nil
+		case err == nil:
+			limit, tries = min(relabelSlice, 2*limit), 0
+			if progress != nil {
+				progress(done)
+			}
 		}
 	}
 	if err != nil {
@@ -92,21 +103,22 @@ func errRulesChanged() error {
 // relabelNext does the next slice. It looks for what is to change on a snapshot,
 // and changes that alone in a transaction; when another process was there first,
 // what it found does not count.
-func (e *Engine) relabelNext(ctx context.Context, done *Relabelled) (more bool, err error) {
+func (e *Engine) relabelNext(ctx context.Context, limit int, done *Relabelled) (more bool, err error) {
 	var from, to string
+	var looked int
 	var list []store.LogEntry
 	err = e.View(ctx, func(tx *Tx) (err error) {
 		list = nil
 		if from, err = labelPositionOf(tx.reader); err != nil {
 			return err
 		}
-		entries, err := tx.reader.Log(store.LogQuery{After: from, Limit: relabelSlice})
+		entries, err := tx.reader.Log(store.LogQuery{After: from, Limit: limit})
 		if err != nil || len(entries) == 0 {
 			return err
 		}
 		to = entries[len(entries)-1].Position
+		looked = len(entries)
 		list, err = tx.mislabelled(entries)
-		done.Looked += len(entries)
 		return err
 	})
 	if err != nil || to == "" {
@@ -143,7 +155,10 @@ func (e *Engine) relabelNext(ctx context.Context, done *Relabelled) (more bool, 
 		}
 		return tx.Writer().PutRecord(&store.Record{Kind: indexKind, Key: labelPosition, Value: []byte(to)})
 	})
-	done.Changed += changed
+	if err == nil {
+		done.Looked += looked
+		done.Changed += changed
+	}
 	return err == nil && !over, err
 }
 
