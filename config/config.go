@@ -147,6 +147,10 @@ type Policy struct {
 	CoolDownDays     int    `yaml:"cool_down_days"`     // after a decline the provider cannot ask again for so long; default 7
 	ExpiryNoticeDays int    `yaml:"expiry_notice_days"` // so long before an access ends its people are told, once; default 14
 	PrivacyEmail     string `yaml:"privacy_email"`      // who is told of every emergency access beside the family; default nobody
+
+	// Labels is a file of rules by which records are labelled as sensitive, beside
+	// those built in, in the form of consent/label/data; empty: none.
+	Labels string `yaml:"labels"`
 }
 
 // Limits bound what one request can ask.

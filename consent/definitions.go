@@ -92,6 +92,7 @@ var extensions = []extensionDef{
 	{"answer-reason", "Why a request was declined", "string", "Consent"},
 	{"invitation-expires", "Until when an invitation can be used", "dateTime", "Consent"},
 	{"invitation-addressee", "For whom an invitation is", "string", "Consent"},
+	{"labelled-by", "The gateway's rules gave this security label, by what the resource says (content) or what it refers to (reference)", "code", "Coding"},
 	{"self-registered", "The provider registered themself, and nobody has checked what they said", "boolean", "Practitioner"},
 	{"request-from", "From when a request that was declined can be made again", "dateTime", "OperationOutcome.issue"},
 	{"subscriber", "Stands for the app and the person that a subscription belongs to", "string", "Subscription"},

@@ -68,11 +68,14 @@ func badConfig(err error) error {
 }
 
 func checkCommand(_ context.Context, env environment, args []string) error {
-	_, set, err := configured(env, "check", args)
+	c, set, err := configured(env, "check", args)
 	if err != nil {
 		return err
 	}
 	if err := noMore(set); err != nil {
+		return err
+	}
+	if _, err := labelRules(c.Policy.Labels); err != nil {
 		return err
 	}
 	fmt.Fprintln(env.stdout, "the configuration is good")

@@ -8,8 +8,8 @@ import (
 	"mypatients/fhir/engine"
 )
 
-// reindexCommand brings everything stored to the search parameters as they are
-// now. It can be interrupted and goes on where it was.
+// reindexCommand brings everything stored to the search parameters and to the
+// labelling rules as they are now. It can be interrupted and goes on where it was.
 func reindexCommand(ctx context.Context, env environment, args []string) error {
 	c, set, err := configured(env, "reindex", args)
 	if err != nil {
@@ -29,8 +29,17 @@ func reindexCommand(ctx context.Context, env environment, args []string) error {
 			fmt.Fprintf(env.stderr, "indexing: %s, %d looked at, %d changed\n", r.Type, r.Looked, r.Changed)
 		}
 	})
+	var labelled engine.Relabelled
 	if err == nil {
-		err = k.followDefinitions(ctx)
+		labelled, err = k.engine.Relabel(ctx, func(r engine.Relabelled) {
+			if now := env.now(); !now.Before(next) {
+				next = now.Add(progressEvery)
+				fmt.Fprintf(env.stderr, "labelling: %d looked at, %d changed\n", r.Looked, r.Changed)
+			}
+		})
+	}
+	if err == nil {
+		err = errors.Join(k.rules.FlowLabels(ctx), k.followDefinitions(ctx))
 	}
 	err = errors.Join(err, k.Close())
 	if errors.Is(err, context.Canceled) {
@@ -38,6 +47,9 @@ func reindexCommand(ctx context.Context, env environment, args []string) error {
 	}
 	if err == nil {
 		fmt.Fprintf(env.stdout, "looked at %d, changed %d\n", done.Looked, done.Changed)
+		if labelled.Looked > 0 {
+			fmt.Fprintf(env.stdout, "labels: looked at %d versions, changed %d\n", labelled.Looked, labelled.Changed)
+		}
 	}
 	return err
 }

@@ -231,3 +231,34 @@ func TestReindex(t *testing.T) {
 		t.Errorf("with words: got %d %s %s", status, stdout, stderr)
 	}
 }
+
+// TestSiteLabels: a site's rules are checked, and label what is stored.
+func TestSiteLabels(t *testing.T) {
+	quiet := production(t)
+	text, err := os.ReadFile(quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(rules string) string {
+		return write(t, "labels.yaml", strings.Replace(string(text), `labels: ""`, "labels: "+write(t, "labels.txt", rules), 1))
+	}
+	data := write(t, "asthma.ndjson", `{"resourceType":"Patient","id":"1"}
+{"resourceType":"Condition","id":"a","subject":{"reference":"Patient/1"},"code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"J45.20"}]}}
+`)
+	if status, stdout, stderr := runCommand(t, secrets, "load", "-config", quiet, data); status != 0 {
+		t.Fatalf("load: got %d %s %s", status, stdout, stderr)
+	}
+	for _, command := range []string{"check", "reindex"} {
+		status, _, stderr := runCommand(t, secrets, command, "-config", with("PSY icd10"))
+		if status == 0 || !strings.Contains(stderr, "labels.txt:1: a rule is LABEL SYSTEM CODE and a reason") {
+			t.Errorf("%s: got %d %s", command, status, stderr)
+		}
+	}
+	mine := with("ADOL icd10 J45 asthma, here\n")
+	for _, want := range []string{"labels: looked at 2 versions, changed 1", ""} {
+		status, stdout, stderr := runCommand(t, secrets, "reindex", "-config", mine)
+		if status != 0 || !strings.Contains(stdout, want) || want == "" && strings.Contains(stdout, "labels") {
+			t.Errorf("reindex: got %d %s %s, want %s", status, stdout, stderr, want)
+		}
+	}
+}

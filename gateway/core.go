@@ -54,7 +54,11 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 	if c.Search.FullText {
 		registry = registry.WithText()
 	}
-	k.rules = consent.NewRules(c.BaseURL, canonical, c.Zone())
+	labels, err := labelRules(c.Policy.Labels)
+	if err != nil {
+		return nil, err
+	}
+	k.rules = consent.NewRules(c.BaseURL, canonical, c.Zone()).WithLabels(labels)
 	k.engine, err = k.rules.Engine(engine.Config{Store: k.store, Registry: registry, Now: now, Integrity: c.Storage.ReferentialIntegrity})
 	if err != nil {
 		return nil, err

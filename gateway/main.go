@@ -55,7 +55,7 @@ func commands() []command {
 		{"demo", "[-addr HOST:PORT] [-data DIR] [-fresh] [-smtp HOST:PORT]", "run the demonstration; also without any argument", demoCommand},
 		{"serve", "-config FILE", "run in production", serveCommand},
 		{"load", "-config FILE PATH…", "import NDJSON, also .gz, and Bundles from files and folders", loadCommand},
-		{"reindex", "-config FILE", "index all records by the search parameters as they are now", reindexCommand},
+		{"reindex", "-config FILE", "index and label all records by the search parameters and rules as they are now", reindexCommand},
 		{"audit", "verify|export -config FILE [-since TIME] [-until TIME] [-head HEAD]", "verify the audit log, or write it as NDJSON", auditCommand},
 		{"check", "-config FILE", "report all problems of a configuration", checkCommand},
 		{"client", "add|list|remove -config FILE [JSON-FILE|ID]", "register apps and systems", clientCommand},

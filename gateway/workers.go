@@ -30,6 +30,6 @@ func (p *Program) addWorkers(c *config.Config, now func() time.Time, log *slog.L
 		return nil, err
 	}
 	chores := notify.Sweeper{Every: time.Minute, Now: now, Logger: log, Chores: p.core.chores()}
-	p.tasks = append(p.tasks, task{"notices", mails.Run}, task{"subscriptions", calls.Run}, task{"chores", chores.Run})
+	p.tasks = append(p.tasks, task{"notices", mails.Run}, task{"subscriptions", calls.Run}, task{"chores", chores.Run}, task{"labels", p.core.keepLabelled})
 	return mails, nil
 }
