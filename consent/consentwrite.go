@@ -114,6 +114,9 @@ func (g *Guard) moveByBody(tx *engine.Tx, c Caller, t *task, before, after node)
 		}
 		return nil, refuse("Consent", "Nothing may be dropped from a request or an invitation.")
 	}
+	if err := g.checkReadable(tx, after); err != nil {
+		return nil, err
+	}
 	var a answer
 	switch from, to := before.str("status"), after.str("status"); {
 	case to == "entered-in-error":

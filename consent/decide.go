@@ -277,13 +277,14 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, patient node)
 		n := node(tree)
 		root := n.obj("provision")
 		d.asker.learnActors(tx, root)
-		if relativeTo(g.base, n.ref("patient")) != d.patient || !n.obj("scope").hasCoding(systemConsentScope, "patient-privacy") {
+		if relativeTo(g.base, n.ref("patient")) != d.patient || isOtherScope(n) {
 			continue
 		}
 		d.until = earliest(d.until, tx.Now(), boundaries(root, g.zone)...)
 		if w := readPeriod(root.obj("period"), g.zone); !w.bad && !w.holds(tx.Now()) {
 			continue // and nothing in it holds, whatever period of its own that has
 		}
+		g.reportFault(v.Key, n, d.asker.known)
 		d.consents = append(d.consents, n)
 		sources[v.Key.String()] = n
 	}
@@ -293,7 +294,7 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, patient node)
 	for _, source := range slices.Sorted(maps.Keys(sources)) {
 		n := sources[source]
 		limit := g.giverLimit(d, n, patient, tx.Now())
-		if limit == nil || !d.asker.permitsSome(n.obj("provision"), frame{}, 1) {
+		if limit == nil || isModified(n) || !isPrivacy(n) || !d.asker.permitsSome(n.obj("provision"), frame{}, 1) {
 			continue
 		}
 		code := BasisConsent

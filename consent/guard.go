@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mypatients/consent/audit"
+	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/smart"
 )
@@ -38,6 +39,11 @@ type Config struct {
 	// and Endpoint whether a URL is one that is called; both nil: no subscriptions.
 	Standing func(ctx context.Context, held smart.Grant) (left smart.Grant, ok bool, err error)
 	Endpoint func(url string) bool
+
+	// Unreadable is told of each consent that a decision met and that cannot be
+	// evaluated, once: such a consent permits nothing, and what it denies it denies in
+	// doubt. It must return at once. nil: nobody is told.
+	Unreadable func(UnreadableConsent)
 }
 
 // A Guard stands in front of the engine. It is safe for concurrent use.
@@ -66,6 +72,7 @@ type Guard struct {
 	panels    *cache[[]string]
 	accounts  *cache[*Account]
 	statement atomic.Pointer[statement]
+	faults    faults
 }
 
 // Sizes of the caches, in values; each is a kilobyte or so.
@@ -105,6 +112,7 @@ func New(c Config) (*Guard, error) {
 		auditor: &auditor{log}, persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
 		accounts: newCache[*Account](maxAccounts),
+		faults:   faults{tell: c.Unreadable, seen: map[fhir.Key]UnreadableConsent{}},
 	}, nil
 }
 

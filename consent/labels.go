@@ -48,6 +48,7 @@ const (
 	termKind   = "_kind"   // of our Consents and Communications: request, invitation, notice
 	termActors = "_actors" // of a Consent: each actor of each provision in it
 	termDenies = "_denies" // of a Consent: each actor of each deny in it; "*" for everyone
+	termFault  = "_fault"  // of a Consent: the element that cannot be evaluated
 
 	termSubscriber = "_subscriber" // of a Subscription: whose it is
 )
@@ -79,7 +80,10 @@ func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 		if kind := r.kindOf(n); kind != "" {
 			added = append(added, store.Term{Name: termKind, Value: kind})
 		}
-		all, denied := r.actorsOf(rootOf(n), nil, nil)
+		if element, _ := r.faultOf(n); element != "" {
+			added = append(added, store.Term{Name: termFault, Value: element})
+		}
+		all, denied := r.actorsOf(rootOf(n), false, nil, nil)
 		for _, actor := range all {
 			added = append(added, store.Term{Name: termActors, Value: actor})
 		}
@@ -132,8 +136,8 @@ func labelsOf(n node) (level, []string) {
 // actorsOf lists the actors of every provision, at any depth, and those of the
 // denies among them: "*" for a deny that names nobody, or somebody we cannot
 // compare with.
-func (r *Rules) actorsOf(p node, all, denied []string) ([]string, []string) {
-	deny := p.str("type") == "deny"
+func (r *Rules) actorsOf(p node, nested bool, all, denied []string) ([]string, []string) {
+	deny := p.str("type") != "permit" && (nested || p["type"] != nil)
 	actors := p.list("actor")
 	for _, a := range actors {
 		ref := relativeTo(r.base, a.ref("reference"))
@@ -145,7 +149,7 @@ func (r *Rules) actorsOf(p node, all, denied []string) ([]string, []string) {
 		} else if deny {
 			denied = append(denied, "*")
 		}
-		if deny && !knownRole(a.obj("role")) {
+		if deny && (!knownRole(a.obj("role")) || isModified(a)) {
 			denied = append(denied, "*")
 		}
 	}
@@ -153,7 +157,7 @@ func (r *Rules) actorsOf(p node, all, denied []string) ([]string, []string) {
 		denied = append(denied, "*")
 	}
 	for _, child := range p.list("provision") {
-		all, denied = r.actorsOf(child, all, denied)
+		all, denied = r.actorsOf(child, true, all, denied)
 	}
 	return all, denied
 }

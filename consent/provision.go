@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"mypatients/consent/label"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
@@ -36,11 +37,11 @@ type frame struct {
 	named bool // an actor that is the asker was named on the way here
 }
 
-// rootOf gives the root provision of a Consent with its type: an OPTOUT denies,
-// where the provision says nothing else.
+// rootOf gives the root provision of a Consent with its type: one that opts out
+// denies, where it says nothing else, also without a provision.
 func rootOf(consent node) node {
-	root := consent.obj("provision")
-	if root["type"] == nil && consent.obj("policyRule").hasCoding(systemActCode, "OPTOUT") {
+	root, rule := consent.obj("provision"), consent.obj("policyRule")
+	if root["type"] == nil && (rule.hasCoding(systemActCode, "OPTOUT") || rule.hasCoding(systemActCode, "OPTOUTE")) {
 		root = without(root)
 		root["type"] = "deny"
 	}
@@ -55,10 +56,20 @@ func (a *asker) read(consent node, t fhir.Type) verdict {
 		return verdict{store.None(), store.None(), store.None()}
 	}
 	v := a.judge(root, frame{}, t, 1)
-	if len(consent.list("modifierExtension")) > 0 {
+	if isModified(consent) || !isPrivacy(consent) {
 		v.permit, v.opens = store.None(), store.None()
 	}
 	return v
+}
+
+// stance is the type of a provision. Inside others one is required: what has none,
+// or one that is not known, counts as a deny.
+func stance(p node, depth int) string {
+	switch kind := p.str("type"); {
+	case kind == "permit", p["type"] == nil && depth == 1:
+		return kind
+	}
+	return "deny"
 }
 
 // judge walks a provision (access-model: match, nesting). A child of the other
@@ -69,7 +80,7 @@ func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 	if depth > maxDepth {
 		return verdict{store.None(), store.None(), store.All()}
 	}
-	kind := p.str("type")
+	kind := stance(p, depth)
 	p = inherit(p, in.node)
 	asPermit, asDeny, named := a.context(p)
 	named = named || in.named
@@ -82,7 +93,7 @@ func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 	}
 	var same, other []verdict
 	for _, child := range p.list("provision") {
-		if kind != "" && child.str("type") == kind {
+		if kind != "" && stance(child, depth+1) == kind {
 			same = append(same, a.judge(child, frame{p, named}, t, depth+1))
 		} else {
 			other = append(other, a.judge(child, frame{named: named}, t, depth+1))
@@ -151,7 +162,7 @@ func (a *asker) context(p node) (permit, deny, named bool) {
 		permit = permit && match
 		deny = deny && (match || doubt)
 	}
-	if len(p.list("modifierExtension")) > 0 {
+	if isModified(p) {
 		permit = false
 	}
 	if p["period"] != nil {
@@ -179,12 +190,15 @@ func (a *asker) context(p node) (permit, deny, named bool) {
 // know, or whom we do not find, is in doubt.
 func (a *asker) matchActor(actors []node) (match, doubt bool) {
 	for _, actor := range actors {
-		ref, known := relativeTo(a.base, actor.ref("reference")), knownRole(actor.obj("role")) && actor["modifierExtension"] == nil
+		ref, known := relativeTo(a.base, actor.ref("reference")), knownRole(actor.obj("role")) && !isModified(actor)
 		match = match || known && a.actors[ref]
 		doubt = doubt || !known && (a.actors[ref] || !a.family) || !a.known[ref]
 	}
 	return match, doubt
 }
+
+// otherActions have nothing to do with seeing a record.
+var otherActions = []string{"collect", "correct"}
 
 // matchAction: seeing a record is the action "access"; a deny also takes it for
 // use and disclosure.
@@ -192,7 +206,7 @@ func matchAction(actions []node) (match, doubt bool) {
 	for _, action := range actions {
 		for _, c := range action.list("coding") {
 			match = match || c.str("system") == systemConsentAction && c.str("code") == "access"
-			doubt = doubt || c.str("system") != systemConsentAction || c.str("code") == "use" || c.str("code") == "disclose"
+			doubt = doubt || c.str("system") != systemConsentAction || !slices.Contains(otherActions, c.str("code"))
 		}
 		doubt = doubt || len(action.list("coding")) == 0
 	}
@@ -223,13 +237,6 @@ func knownRole(role node) bool {
 	return false
 }
 
-// purposes gives, for a purpose of v3-ActReason, those that it comprises.
-var purposes = map[string][]string{
-	"TREAT":   {"ETREAT", "COC", "CLINTRCH"},
-	"PATRQT":  {"FAMRQT", "PWATRNY"},
-	"HOPERAT": {"CAREMGT"},
-}
-
 // matchPurpose compares by subsumption. Silence covers every purpose but
 // break-glass, which a permit must name.
 func (a *asker) matchPurpose(list []node) (match, doubt bool) {
@@ -238,10 +245,14 @@ func (a *asker) matchPurpose(list []node) (match, doubt bool) {
 	}
 	for _, c := range list {
 		code := c.str("code")
-		match = match || c.str("system") == systemActReason && slices.ContainsFunc(a.purpose, func(p string) bool {
-			return code == p || slices.Contains(purposes[code], p)
-		})
-		doubt = doubt || c.str("system") != systemActReason
+		all, known := label.Purpose(code)
+		doubt = doubt || c.str("system") != systemActReason || !known
+		for _, p := range a.purpose {
+			if c.str("system") == systemActReason && slices.Contains(all, p) {
+				match = match || p == code || p != "BTG"
+				doubt = true
+			}
+		}
 	}
 	return match, doubt
 }
@@ -267,11 +278,16 @@ func (a *asker) data(p node, t fhir.Type, permit bool) store.Expr {
 
 func matchClass(classes []node, t fhir.Type, permit bool) store.Expr {
 	for _, c := range classes {
-		if c.str("system") == systemResourceTypes && c.str("code") == string(t) || !permit && c.str("system") != systemResourceTypes {
+		if c.str("system") == systemResourceTypes && c.str("code") == string(t) || !permit && !isClass(c) {
 			return store.All()
 		}
 	}
 	return store.None()
+}
+
+// isClass tells whether a class is one that resources can be told by.
+func isClass(c node) bool {
+	return c.str("system") == systemResourceTypes && fhir.Type(c.str("code")).Valid()
 }
 
 // codeParams are the search parameters that hold what a resource is about.
@@ -293,6 +309,12 @@ func matchCode(concepts []node, t fhir.Type, permit bool) store.Expr {
 			return store.All()
 		}
 		for _, coding := range codings {
+			if coding.str("code") == "" || permit && coding.str("system") == "" { // any of a system, or of any system
+				if !permit {
+					return store.All()
+				}
+				continue
+			}
 			for _, param := range codeParams {
 				any = append(any, search.TokenTerm(param, coding.str("system"), coding.str("code")))
 			}
@@ -323,12 +345,12 @@ func (a *asker) matchDataPeriod(period node, permit bool) store.Expr {
 func matchData(data []node, t fhir.Type, base string, permit bool) store.Expr {
 	var any store.Or
 	for _, d := range data {
-		known := d.str("meaning") == "instance" && d["modifierExtension"] == nil
-		if !known && !permit {
+		key, err := fhir.ParseKey(relativeTo(base, d.ref("reference")))
+		clear := err == nil && d.str("meaning") == "instance" && !isModified(d)
+		if !clear && !permit {
 			return store.All()
 		}
-		key, err := fhir.ParseKey(relativeTo(base, d.ref("reference")))
-		if err == nil && key.Type == t && known {
+		if clear && key.Type == t {
 			any = append(any, store.Equal{Name: store.ID, Value: key.ID})
 		}
 	}
@@ -348,7 +370,7 @@ func matchLabels(labels []node, kind string, certain bool) []store.Expr {
 		switch lvl, known := levelOf(c.str("code")); {
 		case c.str("system") == systemConfidentiality && known:
 			named = append(named, lvl)
-		case c.str("system") == systemActCode:
+		case isSensitivity(c):
 			sens = append(sens, c.str("code"))
 		default:
 			doubt = true

@@ -420,6 +420,9 @@ func (g *Guard) performCreate(tx *engine.Tx, c Caller, t *task) (err error) {
 func (g *Guard) checkPolicy(tx *engine.Tx, c Caller, t *task) error {
 	switch t.Type {
 	case "Consent":
+		if err := g.checkReadable(tx, node(t.prepared.Tree)); err != nil {
+			return err
+		}
 		return g.checkDirective(c, tx, node(t.prepared.Tree))
 	case "CareTeam":
 		return g.checkTeams(tx, c, node(t.prepared.Tree))

@@ -59,6 +59,9 @@ func (r *Rules) checkConsent(before, after *store.Version) error {
 		return refuse("Consent.provision", "A consent may hold at most %d provisions and values in them.", maxSize)
 	}
 	if old == nil {
+		if before != nil && !sameValues(before, after, "patient") {
+			return refuse("Consent.patient", "The patient of a consent never changes.")
+		}
 		return r.checkNew(now)
 	}
 	if relativeTo(r.base, old.ref("patient")) != relativeTo(r.base, now.ref("patient")) {
@@ -225,7 +228,8 @@ func narrowerLabels(asked, given []node) bool {
 		}
 		return top
 	}
-	if ceiling(given) > ceiling(asked) {
+	sensitive := func(labels []node) bool { return slices.ContainsFunc(labels, isSensitivity) }
+	if ceiling(given) > ceiling(asked) || sensitive(asked) && !sensitive(given) && ceiling(given) > levelN {
 		return false
 	}
 	for _, c := range given {

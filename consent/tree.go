@@ -146,6 +146,10 @@ func readPeriod(p node, zone *time.Location) window {
 		_, to, ok := dateSpan(s, zone)
 		w.end, w.bad = to, w.bad || !ok
 	}
+	for _, name := range []string{"start", "end"} { // there is one, and it is not said which
+		w.bad = w.bad || p["_"+name] != nil && p.str(name) == ""
+	}
+	w.bad = w.bad || !w.end.IsZero() && !w.end.After(w.start)
 	return w
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"mypatients/config"
@@ -28,6 +29,8 @@ type core struct {
 	server *authserver.Server
 	log    *slog.Logger
 	demo   bool
+
+	unread atomic.Int64 // consents met that cannot be evaluated
 }
 
 // openCore opens the data of a configuration and puts together all that stands
@@ -102,6 +105,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		PrivacyEmail: c.Policy.PrivacyEmail,
 		Standing:     k.standing,
 		Endpoint:     func(url string) bool { return fetch.MayCall(url, c.Demo) },
+		Unreadable:   k.unreadable,
 	})
 	return k, err
 }
@@ -149,6 +153,12 @@ func bindBase(ctx context.Context, s store.Store, c *config.Config) (bound strin
 		return "", failf("use that address again, or other data", "the data was made for %s, not for %s", bound, base)
 	}
 	return bound, err
+}
+
+// unreadable reports a consent that cannot be evaluated, without saying whose.
+func (k *core) unreadable(u consent.UnreadableConsent) {
+	k.unread.Add(1)
+	k.log.Warn("a consent in force cannot be evaluated: it permits nothing, and what it denies it denies in doubt", "consent", u.Consent.String(), "element", u.Element)
 }
 
 // Close ends what runs and closes the store.

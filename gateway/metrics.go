@@ -32,6 +32,25 @@ func newMetrics() *metrics {
 	return m
 }
 
+// follow tells of what stands in the data and wants attention.
+func (m *metrics) follow(k *core) {
+	m.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gateway_unreadable_consents_total",
+			Help: "Consents in force that decisions met and that cannot be evaluated, each once.",
+		}, func() float64 { return float64(k.unread.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gateway_labels_pending",
+			Help: "1 while records are not all labelled by the rules in force.",
+		}, func() float64 {
+			if k.engine.Labels().Pending {
+				return 1
+			}
+			return 0
+		}),
+	)
+}
+
 func (m *metrics) observe(route, verb string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, method(verb), strconv.Itoa(status/100)+"xx").Observe(took.Seconds())
 }

@@ -40,6 +40,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	}
 
 	measured := newMetrics()
+	measured.follow(p.core)
 	r, err := newRouter(log, measured, strings.HasPrefix(c.BaseURL, "https:"), c.TrustedProxies)
 	if err != nil {
 		return nil, err

@@ -217,6 +217,14 @@ func TestVocabulary(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", code, got, want)
 		}
 	}
+	if all, known := label.Purpose("TREAT"); !known || strings.Join(all, " ") != "BTG CLINTRL COC ERTREAT ETREAT POPHLTH TREAT" {
+		t.Errorf("TREAT comprises %v", all)
+	}
+	for code, want := range map[string]bool{"HMARKT": true, "BTG": true, "PurposeOfUse": true, "treat": false, "": false} {
+		if _, known := label.Purpose(code); known != want {
+			t.Errorf("purpose %q: known %v", code, known)
+		}
+	}
 	if !label.IsCaveat("NOAUTH") || label.IsCaveat("PSY") {
 		t.Error("caveats and sensitivities are mixed up")
 	}

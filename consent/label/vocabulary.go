@@ -23,6 +23,8 @@ type vocabulary struct {
 	levels  map[string]int      // 1: the lowest
 	closure map[string][]string // all that a code comprises, itself too, sorted
 	caveats []string
+
+	purposes map[string][]string // all that a purpose comprises, itself too, sorted
 }
 
 // words is read once and never changed: it is part of the program.
@@ -60,8 +62,15 @@ func Closure(codes []string) []string {
 // being a sensitivity: an obligation or the like.
 func IsCaveat(code string) bool { return slices.Contains(words().caveats, code) }
 
+// Purpose gives what a purpose of use (v3-ActReason) comprises, itself too; known is
+// false for a code that is none.
+func Purpose(code string) (comprises []string, known bool) {
+	comprises, known = words().purposes[code]
+	return comprises, known
+}
+
 func readVocabulary() (*vocabulary, error) {
-	v := &vocabulary{levels: map[string]int{}, closure: map[string][]string{}}
+	v := &vocabulary{levels: map[string]int{}}
 	err := eachLine("confidentiality.txt", func(fields []string) error {
 		if v.levels[fields[0]] != 0 {
 			return fmt.Errorf("%s is there twice", fields[0])
@@ -72,11 +81,32 @@ func readVocabulary() (*vocabulary, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v.closure, v.caveats, err = readHierarchy("sensitivity.txt", "caveat"); err != nil {
+		return nil, err
+	}
+	var others []string
+	if v.purposes, others, err = readHierarchy("purposes.txt", "also"); err != nil {
+		return nil, err
+	}
+	for _, all := range v.purposes {
+		others = append(others, all...)
+	}
+	for _, code := range others {
+		if v.purposes[code] == nil {
+			v.purposes[code] = []string{code}
+		}
+	}
+	return v, nil
+}
+
+// readHierarchy reads what codes comprise, step by step, and the codes of the line
+// that begins with a word.
+func readHierarchy(name, word string) (closure map[string][]string, others []string, err error) {
 	below := map[string][]string{}
-	err = eachLine("sensitivity.txt", func(fields []string) error {
+	err = eachLine(name, func(fields []string) error {
 		switch {
-		case fields[0] == "caveat":
-			v.caveats = fields[1:]
+		case fields[0] == word:
+			others = fields[1:]
 		case len(fields) < 3 || fields[1] != ":" || below[fields[0]] != nil:
 			return fmt.Errorf("%s: not CODE : CODES, or there twice", fields[0])
 		default:
@@ -84,11 +114,12 @@ func readVocabulary() (*vocabulary, error) {
 		}
 		return nil
 	})
+	closure = map[string][]string{}
 	for code := range below {
-		v.closure[code] = reach(below, code, nil)
-		slices.Sort(v.closure[code])
+		closure[code] = reach(below, code, nil)
+		slices.Sort(closure[code])
 	}
-	return v, err
+	return closure, others, err
 }
 
 // reach adds a code and all that it comprises, step by step.
