@@ -11,6 +11,11 @@
 // result is compiled into a condition on index terms (sight.go), which the
 // engine puts into every plan: nothing is filtered after it was found.
 //
+// What is sensitive is labelled by rules when it is written (labelling.go, package
+// label), and so is what refers to it (labelflow.go). A consent that cannot be
+// evaluated is refused; one that is found fails closed and is reported
+// (readable.go).
+//
 // Around the decision live the life cycles it rests on: access requests
 // (request.go), invitations (invite.go), care teams (careteam.go), accounts
 // (account.go); the notices they send (notice.go) to who may know of it
@@ -40,6 +45,17 @@
 //
 // CareTeam: being a participant of a team opens the record of its subject, never
 // of a patient who is a participant.
+//
+// A consent without a provision whose policyRule is OPTOUT or OPTOUTE denies all
+// providers. Consents of other scopes (treatment, research, adr) decide nothing here;
+// one whose scope is not said in codes of consentscope denies and permits nothing.
+//
+// Security labels: those that the rules give stand in meta.security under the
+// extension labelled-by. They change without a new version, as R4 allows. Labels
+// flow one step along references inside a patient's record, and from a Medication;
+// who writes a reference to what is hidden from them gets a resource that is hidden
+// too. Text is not read. While rules that have changed are brought to what is
+// stored, a version is judged by the labels that it has.
 //
 // Compartments: a Patient is opened by a basis on that very patient, not by one
 // on a patient they are linked to (Patient.link). What belongs to several

@@ -217,7 +217,9 @@ func TestLabelsFlow(t *testing.T) {
 	w.put(`{"resourceType":"Observation","id":"other","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/mateo"},"encounter":{"reference":"Encounter/visit"}}`)
 	want("DocumentReference/note", "SEX reference")
 	want("Observation/lab", "SEX reference")
-	want("DiagnosticReport/report", "SEX reference") // of the secret, not of the visit by way of the lab
+	w.put(`{"resourceType":"DiagnosticReport","id":"of-lab","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/ava"},"result":[{"reference":"Observation/lab"}]}`)
+	want("DiagnosticReport/report", "SEX reference") // of the secret
+	want("DiagnosticReport/of-lab", "")              // one step only
 	want("Observation/other", "")
 
 	w.put("%s", condition("why", "F11.10"))
@@ -471,7 +473,9 @@ func TestImportAgainChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	text := condition("a", "F32.1") + "\n" + condition("b", "J45.20") + "\n" +
 		strings.Replace(condition("c", "B20"), `"id":"c"`, `"id":"c","meta":{"profile":["urn:p"],"security":[{"code":"R","system":"http://terminology.hl7.org/CodeSystem/v3-Confidentiality"}]}`, 1) + "\n"
-	for round, want := range []engine.LoadReport{{Created: 3}, {Unchanged: 3}, {Unchanged: 3}} {
+	text += `{"resourceType":"MedicationRequest","id":"rx","status":"active","intent":"order","subject":{"reference":"Patient/ava"},"reasonReference":[{"reference":"Condition/c"}],` +
+		`"medicationCodeableConcept":{"coding":[{"system":"http://www.nlm.nih.gov/research/umls/rxnorm","code":"6813"}]}}` + "\n"
+	for round, want := range []engine.LoadReport{{Created: 4}, {Unchanged: 4}, {Unchanged: 4}} {
 		l := w.eng.NewLoader(engine.LoadOptions{})
 		file := t.TempDir() + "/in.ndjson"
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -485,7 +489,7 @@ func TestImportAgainChangesNothing(t *testing.T) {
 			t.Errorf("round %d: got %+v, want %+v", round, got, want)
 		}
 	}
-	if got := w.labels("Condition/a", 0) + "; " + w.labels("Condition/c", 0); got != "PSY content; HIV content, R" {
+	if got := w.labels("Condition/a", 0) + "; " + w.labels("Condition/c", 0) + "; " + w.labels("MedicationRequest/rx", 0); got != "PSY content; HIV content, R; HIV reference, OPIOIDUD content, R reference" {
 		t.Errorf("got %s", got)
 	}
 }

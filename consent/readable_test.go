@@ -201,6 +201,15 @@ func TestOptOut(t *testing.T) {
 	w.mayNot("adams", "Group/both")
 }
 
+// TestNestedProvisionWithoutAType: it is required there, and counts as a deny.
+func TestNestedProvisionWithoutAType(t *testing.T) {
+	w := newWorld(t)
+	w.put("%s", consentWith("c", provisionWith("permit", toOkafor+`,"provision":[{"class":[{"system":"http://hl7.org/fhir/resource-types","code":"Observation"}]}]`)))
+	w.mayNot("okafor", "Observation/mateo-weight")
+	w.may("okafor", "Patient/mateo")
+	w.may("adams", "Observation/mateo-weight") // whom the grant is not about
+}
+
 // TestPurposes: by subsumption, and break-glass only by name.
 func TestPurposes(t *testing.T) {
 	for code, want := range map[string]bool{"TREAT": true, "PurposeOfUse": true, "ETREAT": false, "HRESCH": false, "BTG": false} {

@@ -182,24 +182,32 @@ func (tx *Tx) labelledDeletion(v *store.Version) (*store.Version, error) {
 	return &next, nil
 }
 
-// same tells whether a stored version is what a compact body would become: apart
-// from the labels that the server gave it.
+// same tells whether a stored version is what a compact body would become, labels of
+// the server apart.
 func (e *Engine) same(v *store.Version, compact []byte) bool {
 	stored := resource(v)
 	if fhir.SameContent(stored, compact) {
 		return true
 	}
-	if e.labels.Mark == "" || !bytes.Contains(v.Body, []byte(e.labels.Mark)) {
+	mark := []byte(e.labels.Mark)
+	if len(mark) == 0 || !bytes.Contains(v.Body, mark) && !bytes.Contains(compact, mark) {
 		return false
 	}
-	tree, err := fhir.Tree(v.Body)
+	bare := *stored
+	bare.JSON = e.bare(v.Body)
+	return fhir.SameContent(&bare, e.bare(compact))
+}
+
+// bare gives a compact body without labels of the server.
+func (e *Engine) bare(body []byte) []byte {
+	tree, err := fhir.Tree(body)
 	if err != nil {
-		return false
+		return body
 	}
 	drop, _ := e.labels.compare(tree, nil)
-	bare := *stored
-	if bare.JSON, err = fhir.EditSecurity(v.Body, drop, nil); err != nil {
-		return false
+	out, err := fhir.EditSecurity(body, drop, nil)
+	if err != nil {
+		return body
 	}
-	return fhir.SameContent(&bare, compact)
+	return out
 }
