@@ -84,26 +84,36 @@ func (e *auditEntry) returned(r *fhir.Resource) {
 
 // owners notes the patients to whom terms say that something belongs.
 func (e *auditEntry) owners(terms store.Terms) {
+	last := len(e.Patients) - 1
 	for value := range terms.Values(store.Owner) {
-		if !slices.Contains(e.Patients, string(value)) {
-			e.Patients = append(e.Patients, string(value))
+		if last >= 0 && e.Patients[last] == string(value) || slices.Contains(e.Patients, string(value)) {
+			continue
 		}
+		e.Patients = append(e.Patients, string(value))
 	}
 }
 
 // page notes what a page returns, and on which bases.
-func (e *auditEntry) page(s *sighting, page *fhir.Page) {
+func (e *auditEntry) page(tx *engine.Tx, s *sighting, page *fhir.Page) error {
 	e.from(s.person)
+	e.Returned = slices.Grow(e.Returned, len(page.Entries))
 	for _, entry := range page.Entries {
 		if entry.Resource != nil {
 			e.returned(entry.Resource)
 		}
 	}
+	decided := map[string]bool{}
 	for _, d := range s.decisions {
-		if slices.Contains(e.Patients, d.patient) || len(s.decisions) == 1 {
+		if slices.Contains(e.Patients, d.patient) || len(s.decisions) == 1 && s.joined == nil {
+			decided[d.patient] = true
 			e.concern(d)
 		}
 	}
+	joined, err := s.joinedBases(tx, slices.DeleteFunc(slices.Clone(e.Patients), func(p string) bool { return decided[p] }))
+	for patient, bases := range joined {
+		e.concern(&decision{patient: patient, bases: bases})
+	}
+	return err
 }
 
 // asked notes the parameters of a search, by their names alone: values can be
@@ -117,7 +127,7 @@ func (e *auditEntry) asked(s *sighting, applied url.Values, first bool) {
 	}
 	slices.Sort(names)
 	e.Query = strings.Join(names, "&")
-	if first && len(s.decisions) == 1 {
+	if first && len(s.decisions) == 1 && s.joined == nil {
 		e.Asked = []string{s.decisions[0].patient}
 	}
 }

@@ -29,7 +29,7 @@ type decision struct {
 	consents []node // active consents of the patient
 
 	mu    sync.Mutex
-	exprs map[fhir.Type]store.Expr // by type, made when first needed
+	exprs map[fhir.Type]opened // by type, made when first needed
 }
 
 // A grant is a basis with what it opens.
@@ -45,7 +45,7 @@ func (d *decision) permitted() bool { return len(d.bases) > 0 }
 // "may they" is answered. Denials follow in sight, per type.
 func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, error) {
 	now := tx.Now()
-	d := &decision{patient: patient.String(), rests: []string{patient.String()}, exprs: map[fhir.Type]store.Expr{}}
+	d := &decision{patient: patient.String(), rests: []string{patient.String()}, exprs: map[fhir.Type]opened{}}
 	v, tree, err := live(tx, d.patient)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, e
 		return d, nil
 	}
 	d.until = earliest(p.until, now, nextMidnight(now, g.zone))
-	d.asker = g.newAsker(p.actors, p.is(smart.Proxy) || p.is(smart.Patient), now)
+	d.asker = g.newAsker(maps.Clone(p.actors), p.is(smart.Proxy) || p.is(smart.Patient), now)
 	switch p.identity.Role {
 	case smart.System:
 		d.add(Basis{Code: BasisSystem}, engine.Everything)
@@ -277,6 +277,11 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, patient node)
 		n := node(tree)
 		root := n.obj("provision")
 		d.asker.learnActors(tx, root)
+		if p.is(smart.Provider) {
+			if err := g.learn(tx, p, d, root); err != nil {
+				return err
+			}
+		}
 		if relativeTo(g.base, n.ref("patient")) != d.patient || isOtherScope(n) {
 			continue
 		}

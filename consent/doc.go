@@ -9,7 +9,9 @@
 // granted (decide.go). Consents of the patient then narrow or deny
 // (provision.go); a deny overrides every basis but the patient's own. The
 // result is compiled into a condition on index terms (sight.go), which the
-// engine puts into every plan: nothing is filtered after it was found.
+// engine puts into every plan: nothing is filtered after it was found. For a
+// provider with very many patients the bases themselves are part of that condition
+// (joined.go), and decisions are taken about those alone whose consents must be read.
 //
 // What is sensitive is labelled by rules when it is written (labelling.go, package
 // label), and so is what refers to it (labelflow.go). A consent that cannot be

@@ -20,8 +20,16 @@ import (
 // every node that shares the store.
 const recordEpoch = "epoch"
 
-// anyEpoch counts all such writes; lists of patients carry it.
-const anyEpoch = "*"
+// Lists of patients carry epochs of their own, so that no write makes anybody look
+// up theirs but those whom it names.
+const (
+	specialEpoch = "panel/*"      // consents that deny what terms cannot tell, or name a team or group
+	nestedEpoch  = "panel/nested" // teams with others in them
+)
+
+// panelEpoch counts the writes by which a provider, role, organisation, team or
+// group came to be named, or ceased to be.
+func panelEpoch(key string) string { return "panel/" + key }
 
 // onWrite is called by the engine for every version written, inside its
 // transaction: it holds the state machine and moves the epochs.
@@ -40,6 +48,7 @@ func (r *Rules) onWrite(tx *engine.Tx, before, after *store.Version) error {
 			epochKeys(v, keys)
 		}
 	}
+	panelKeys(before, after, keys)
 	for k := range keys {
 		if err := moveEpoch(tx.Writer(), k); err != nil {
 			return err
@@ -55,25 +64,56 @@ func epochKeys(v *store.Version, keys map[string]bool) {
 	default:
 		return
 	}
-	keys[anyEpoch] = true
 	keys[v.Key.String()] = true
 	for name, value := range v.Terms.All() {
-		if string(name) == store.Owner || isPolicyReference(string(name), string(value)) {
+		if string(name) == store.Owner || string(name) == "practitioner" && strings.HasPrefix(string(value), "Practitioner/") {
 			keys[string(value)] = true
 		}
 	}
 }
 
-// isPolicyReference picks the terms that name the people a policy resource
-// speaks of.
-func isPolicyReference(name, value string) bool {
-	switch name {
-	case "practitioner", "participant", "member", termActors:
-	default:
-		return false
+// panelKeys collects whose list of patients a write may change.
+func panelKeys(before, after *store.Version, keys map[string]bool) {
+	was, is := map[string]bool{}, map[string]bool{}
+	listed(before, was)
+	listed(after, is)
+	for _, from := range []map[string]bool{was, is} {
+		for k := range from {
+			// Who stays a patient's PCP keeps them, whatever else is written of them.
+			if after.Type != "Patient" || was[k] != is[k] {
+				keys[k] = true
+			}
+		}
 	}
-	t, _, ok := strings.Cut(value, "/")
-	return ok && (t == "Practitioner" || t == "PractitionerRole" || t == "CareTeam" || t == "Group")
+}
+
+// panelTerms are the terms that name the people by whom a patient comes to be on a
+// list, by type.
+var panelTerms = map[string]string{"Patient": "general-practitioner", "CareTeam": "participant", "Group": "member", "Consent": termActors}
+
+// listed collects the epochs of the lists that a version may put a patient on.
+func listed(v *store.Version, keys map[string]bool) {
+	if v == nil || v.Deleted || panelTerms[v.Type] == "" {
+		return
+	}
+	for name, value := range v.Terms.All() {
+		switch t, _, _ := strings.Cut(string(value), "/"); string(name) {
+		case panelTerms[v.Type]:
+			switch t {
+			case "CareTeam", "Group":
+				keys[panelEpoch(string(value))] = true
+				if v.Type == "Consent" {
+					keys[specialEpoch] = true
+				}
+			case "Practitioner", "PractitionerRole", "Organization":
+				keys[panelEpoch(string(value))] = true
+			}
+		case termOdd:
+			keys[specialEpoch] = true
+		case termNested:
+			keys[nestedEpoch] = true
+		}
+	}
 }
 
 func moveEpoch(w store.Writer, key string) error {

@@ -45,8 +45,7 @@ func (g *Guard) Everything(ctx context.Context, c Caller, id string, values url.
 		if err != nil {
 			return nil, err
 		}
-		e.page(s, page)
-		return page, nil
+		return page, e.page(tx, s, page)
 	})
 }
 

@@ -19,3 +19,13 @@ func (g *Guard) WithoutAudit() error {
 type nowhere struct{ store.Store }
 
 func (nowhere) Update(context.Context, func(store.Writer) error) error { return nil }
+
+// ListAtMost makes a guard join the panels of providers with more patients than
+// that; less than none: of all providers.
+func (g *Guard) ListAtMost(patients int) { g.maxListed = patients }
+
+// Forget empties the caches.
+func (g *Guard) Forget() {
+	g.persons, g.decisions, g.panels = newCache[*person](maxPersons), newCache[*decision](maxDecisions), newCache[*panel](maxPanels)
+	g.large = newCache[bool](maxPersons)
+}

@@ -66,10 +66,12 @@ type Guard struct {
 	standing func(ctx context.Context, held smart.Grant) (smart.Grant, bool, error)
 	endpoint func(url string) bool
 
+	maxListed int
 	auditor   *auditor
 	persons   *cache[*person]
 	decisions *cache[*decision]
-	panels    *cache[[]string]
+	panels    *cache[*panel]
+	large     *cache[bool] // whether callers have very many patients
 	accounts  *cache[*Account]
 	statement atomic.Pointer[statement]
 	faults    faults
@@ -110,7 +112,7 @@ func New(c Config) (*Guard, error) {
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
 		standing: c.Standing, endpoint: c.Endpoint,
 		auditor: &auditor{log}, persons: newCache[*person](maxPersons),
-		decisions: newCache[*decision](maxDecisions), panels: newCache[[]string](maxPanels),
+		decisions: newCache[*decision](maxDecisions), panels: newCache[*panel](maxPanels), large: newCache[bool](maxPersons), maxListed: maxListed,
 		accounts: newCache[*Account](maxAccounts),
 		faults:   faults{tell: c.Unreadable, seen: map[fhir.Key]UnreadableConsent{}},
 	}, nil
@@ -136,7 +138,7 @@ func (g *Guard) cachedPerson(tx *engine.Tx, c Caller) (*person, error) {
 		if err != nil {
 			return nil, nil, time.Time{}, err
 		}
-		return p, p.rests, p.until, nil
+		return p, append(append([]string{specialEpoch}, p.rests...), p.deniedRests...), p.until, nil
 	})
 }
 

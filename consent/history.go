@@ -92,8 +92,7 @@ func (g *Guard) logHistory(ctx context.Context, c Caller, e *auditEntry, types [
 		if err != nil {
 			return nil, err
 		}
-		e.page(s, page)
-		return page, nil
+		return page, e.page(tx, s, page)
 	})
 }
 
@@ -136,13 +135,16 @@ func (s *sighting) sources(tx *engine.Tx, limits []string) ([]engine.Source, err
 	if len(owned) == 0 {
 		return sources, nil
 	}
-	owners, err := s.ownersOf(tx, owned, limits)
-	if err != nil {
-		return nil, err
-	}
 	var one fhir.Type // the log of an owner is read for one type or for all
 	if len(owned) == 1 {
 		one = owned[0]
+	}
+	if s.joined != nil {
+		return append(sources, engine.Source{Type: one}), nil
+	}
+	owners, err := s.ownersOf(tx, owned, limits)
+	if err != nil {
+		return nil, err
 	}
 	if len(owners) > maxMerged {
 		return append(sources, engine.Source{Type: one}), nil

@@ -83,6 +83,7 @@ func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 		if element, _ := r.faultOf(n); element != "" {
 			added = append(added, store.Term{Name: termFault, Value: element})
 		}
+		added = append(added, r.denialTerms(n)...)
 		all, denied := r.actorsOf(rootOf(n), false, nil, nil)
 		for _, actor := range all {
 			added = append(added, store.Term{Name: termActors, Value: actor})
@@ -94,6 +95,10 @@ func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 		if owner := n.extension(r.extension("subscriber")).str("valueString"); owner != "" {
 			added = append(added, store.Term{Name: termSubscriber, Value: owner})
 		}
+	case "CareTeam":
+		added = append(added, r.teamTerms(n, found)...)
+	case "Group":
+		added = append(added, r.groupTerms(n)...)
 	case "Communication":
 		for _, c := range n.list("category") {
 			if c.hasCoding(r.kindSystem(), kindNotice) {

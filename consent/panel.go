@@ -11,18 +11,62 @@ import (
 	"mypatients/smart"
 )
 
-// panel lists the patients on whom a caller may have a basis: of a provider
-// those who name them as PCP, as member of a care team or in a consent; the
-// patient themself; the children of a guardian. Whether the basis holds is for
-// decide to say.
-func (g *Guard) panel(tx *engine.Tx, c Caller, p *person) ([]string, error) {
-	return g.panels.get(tx, callerKey(c), func() ([]string, []string, time.Time, error) {
-		list, err := g.lookUpPanel(tx, p)
-		return list, []string{anyEpoch}, earliest(p.until, tx.Now(), nextMidnight(tx.Now(), g.zone)), err
+// A panel tells on whom a caller may have a basis. Whether it holds is for decide
+// to say, but for those who are joined.
+type panel struct {
+	patients []string // decided on one by one
+	joined   *joined  // those whom index terms tell all about, of a caller with very many; nil: none
+}
+
+// maxUnbounded is more than anybody has.
+const maxUnbounded = 1 << 40
+
+// maxListed is how many patients a panel lists at most: one with more is joined.
+// Listing costs what the panel holds, joining what has to be stepped over to find
+// a page, which is more the fewer of all patients are on it.
+const maxListed = 1000
+
+// joinedFor is how long a caller with very many patients counts as one without
+// another look.
+const joinedFor = time.Hour
+
+// panel gives the patients on whom a caller may have a basis: of a provider those
+// who name them as PCP, as member of a care team or in a consent; the patient
+// themself; the children of a guardian.
+func (g *Guard) panel(tx *engine.Tx, c Caller, p *person) (*panel, error) {
+	return g.panels.get(tx, callerKey(c), func() (*panel, []string, time.Time, error) {
+		until := earliest(nextMidnight(tx.Now(), g.zone), tx.Now(), p.until)
+		if !p.is(smart.Provider) {
+			list, rests, err := g.familyPanel(tx, p)
+			return &panel{patients: list}, rests, until, err
+		}
+		l := &listing{g: g, tx: tx, p: p, max: g.maxListed, patients: map[string]bool{}, rests: slices.Clone(p.rests)}
+		if !tx.Derived() {
+			l.max = maxUnbounded
+		}
+		large, err := g.large.get(tx, callerKey(c), func() (bool, []string, time.Time, error) {
+			err := l.all()
+			return l.full(), nil, tx.Now().Add(joinedFor), err
+		})
+		switch {
+		case err != nil:
+			return nil, nil, time.Time{}, err
+		case large && tx.Derived():
+			return g.joinedPanel(tx, p, until)
+		case !l.done: // it was small a moment ago, and is looked up because that changed
+			if err := l.all(); err != nil {
+				return nil, nil, time.Time{}, err
+			}
+		}
+		if l.full() {
+			return g.joinedPanel(tx, p, until)
+		}
+		return &panel{patients: sorted(l.patients)}, l.rests, until, nil
 	})
 }
 
-func (g *Guard) lookUpPanel(tx *engine.Tx, p *person) ([]string, error) {
+// familyPanel lists the patients of a patient or guardian, and what that rests on.
+func (g *Guard) familyPanel(tx *engine.Tx, p *person) ([]string, []string, error) {
 	patients := map[string]bool{}
 	switch p.identity.Role {
 	case smart.Patient:
@@ -38,74 +82,111 @@ func (g *Guard) lookUpPanel(tx *engine.Tx, p *person) ([]string, error) {
 				continue
 			}
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			addOwners(patients, v)
 		}
-	case smart.Provider:
-		if err := g.providerPanel(tx, p, patients); err != nil {
-			return nil, err
-		}
 	}
-	list := make([]string, 0, len(patients))
-	for k := range patients {
-		list = append(list, k)
-	}
-	slices.Sort(list)
-	return list, nil
+	return sorted(patients), append(slices.Clone(p.identity.Persons), p.key), nil
 }
 
-func (g *Guard) providerPanel(tx *engine.Tx, p *person, patients map[string]bool) error {
-	selves := slices.Clone(p.selves)
-	withOrgs := append(slices.Clone(p.selves), p.orgs...)
-	actors := slices.Collect(func(yield func(string) bool) {
-		for a := range p.actors {
-			if !yield(a) {
-				return
-			}
-		}
-	})
-	slices.Sort(actors)
-	members := selves
-	if g.policy.CareTeamOrganizations {
-		members = withOrgs
+// A listing looks up the patients of a provider, and gives up when they are too
+// many.
+type listing struct {
+	g        *Guard
+	tx       *engine.Tx
+	p        *person
+	max      int
+	done     bool
+	found    int
+	patients map[string]bool
+	rests    []string
+}
+
+// full reports that there are more than the panel is to list.
+func (l *listing) full() bool { return l.found > l.max }
+
+func (l *listing) all() error {
+	l.done = true
+	for _, k := range l.p.names() {
+		l.rests = append(l.rests, panelEpoch(k))
 	}
-	active := search.TokenTerm("status", "", "active")
-	teams, err := findAll(tx, "CareTeam", store.And{referenceIn("participant", members), active})
-	if err != nil {
-		return err
-	}
-	// A team inside another opens the patients of the outer one.
-	inner := teams
-	for depth := 0; len(inner) > 0 && depth < maxDepth; depth++ {
-		var names []string
-		for _, v := range inner {
-			names = append(names, v.Key.String())
-		}
-		if inner, err = findAll(tx, "CareTeam", store.And{referenceIn("participant", names), active}); err != nil {
-			return err
-		}
-		teams = append(teams, inner...)
-	}
-	for _, v := range teams {
-		addOwners(patients, v)
-	}
-	for _, q := range []struct {
-		t     fhir.Type
-		where store.Expr
-	}{
-		{"Patient", referenceIn("general-practitioner", withOrgs)},
-		{"Consent", store.And{store.In{Name: termActors, Values: actors}, active}},
+	actors := l.p.names()
+	for _, step := range []func() error{
+		func() error { return l.add("Patient", referenceIn("general-practitioner", l.p.withOrgs()), nil) },
+		func() error { return l.teams(&actors) },
+		func() error { return l.groups(&actors) },
+		func() error {
+			return l.add("Consent", store.And{store.In{Name: termActors, Values: actors}, active()}, nil)
+		},
 	} {
-		found, err := findAll(tx, q.t, q.where)
-		if err != nil {
+		if err := step(); err != nil || l.full() {
 			return err
-		}
-		for _, v := range found {
-			addOwners(patients, v)
 		}
 	}
 	return nil
+}
+
+// add takes in whose record the resources belong to that match; each, if it is not
+// nil, is given their keys.
+func (l *listing) add(t fhir.Type, where store.Expr, each func(key string)) error {
+	found, err := findSome(l.tx, t, where, l.max+1-l.found)
+	l.found += len(found)
+	for _, v := range found {
+		addOwners(l.patients, v)
+		if each != nil {
+			each(v.Key.String())
+			l.rests = append(l.rests, panelEpoch(v.Key.String()))
+		}
+	}
+	return err
+}
+
+// teams takes in the patients of the care teams: a team inside another opens the
+// patients of the outer one.
+func (l *listing) teams(actors *[]string) error {
+	inner := l.g.members(l.p)
+	for depth := 0; len(inner) > 0 && depth <= maxDepth && !l.full(); depth++ {
+		var teams []string
+		err := l.add("CareTeam", store.And{referenceIn("participant", inner), active()}, func(key string) { teams = append(teams, key) })
+		if err != nil {
+			return err
+		}
+		*actors = append(*actors, teams...)
+		inner = teams
+	}
+	return nil
+}
+
+// groups adds the groups, which a consent may name.
+func (l *listing) groups(actors *[]string) error {
+	return l.add("Group", referenceIn("member", l.p.selves), func(key string) { *actors = append(*actors, key) })
+}
+
+// withOrgs are the person, their roles and their organisations: what a PCP is
+// named by.
+func (p *person) withOrgs() []string { return append(slices.Clone(p.selves), p.orgs...) }
+
+// names are all that a person is, but for teams and groups.
+func (p *person) names() []string { return sorted(p.actors) }
+
+// members are what a member of a care team is named by.
+func (g *Guard) members(p *person) []string {
+	if g.policy.CareTeamOrganizations {
+		return p.withOrgs()
+	}
+	return p.selves
+}
+
+func active() store.Expr { return search.TokenTerm("status", "", "active") }
+
+func sorted(set map[string]bool) []string {
+	list := make([]string, 0, len(set))
+	for k := range set {
+		list = append(list, k)
+	}
+	slices.Sort(list)
+	return list
 }
 
 func addOwners(patients map[string]bool, v *store.Version) {

@@ -2,7 +2,9 @@ package consent
 
 import (
 	"context"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,11 +21,14 @@ func (g *Guard) card(v *store.Version, d *decision) (*Card, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := node(tree)
+	return g.cardFrom(v.ID, tree, d), nil
+}
+
+func (g *Guard) cardFrom(id string, patient node, d *decision) *Card {
 	return &Card{
-		Patient: fhir.Key{Type: "Patient", ID: v.ID}, Name: humanName(n.list("name")), MRN: g.mrnOf(n),
-		BirthDate: n.str("birthDate"), Gender: n.str("gender"), Bases: d.bases, Until: lastEnd(d.bases),
-	}, nil
+		Patient: fhir.Key{Type: "Patient", ID: id}, Name: humanName(patient.list("name")), MRN: g.mrnOf(patient),
+		BirthDate: patient.str("birthDate"), Gender: patient.str("gender"), Bases: d.bases, Until: lastEnd(d.bases),
+	}
 }
 
 // lastEnd gives when the last of several bases ends; zero: no end is known.
@@ -60,42 +65,99 @@ func humanName(names []node) string {
 	return strings.TrimSpace(strings.Join(append(parts, best.strs("suffix")...), " "))
 }
 
-// MyPatients lists the patients that the caller may see now, by name: a
-// provider's, a guardian's children, or the patient themself.
-func (g *Guard) MyPatients(ctx context.Context, c Caller) ([]Card, error) {
+// patientsPage is how many patients a page of [Guard.MyPatients] has.
+const patientsPage = 20
+
+// MyPatients lists the patients that the caller may see now, by family name: a
+// provider's, a guardian's children, or the patient themself. The next page begins
+// where next says; that is empty on the last one.
+func (g *Guard) MyPatients(ctx context.Context, c Caller, from string) (cards []Card, next string, err error) {
+	values := url.Values{}
+	if from != "" {
+		values.Set("_cursor", from)
+	}
+	return g.patients(ctx, c, values)
+}
+
+// ThePatients lists those of some patients whom the caller may see now.
+func (g *Guard) ThePatients(ctx context.Context, c Caller, ids []string) ([]Card, error) {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !fhir.ValidID(id) })
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	cards, _, err := g.patients(ctx, c, url.Values{"_id": {strings.Join(ids, ",")}})
+	return cards, err
+}
+
+func (g *Guard) patients(ctx context.Context, c Caller, values url.Values) (cards []Card, next string, err error) {
 	e := g.entry(c, "list-patients", "Patient")
 	if err := g.requireScope(c, "Patient", smart.MaySearch); err != nil {
-		return nil, g.refused(ctx, e, err)
+		return nil, "", g.refused(ctx, e, err)
 	}
-	var cards []Card
-	err := g.engine.View(ctx, func(tx *engine.Tx) error {
-		cards = nil
-		p, err := g.cachedPerson(tx, c)
-		if err != nil {
-			return err
+	values.Set("_sort", "family")
+	values.Set("_count", strconv.Itoa(patientsPage))
+	purpose := "patients " + callerKey(c)
+	if values.Has("_cursor") {
+		position, ok := g.openText(purpose, values.Get("_cursor"))
+		if !ok {
+			return nil, "", g.refused(ctx, e, fhir.Errorf(fhir.Invalid, "This page link is not valid for this caller."))
 		}
-		panel, err := g.panel(tx, c, p)
-		if err != nil {
-			return err
-		}
-		for _, patient := range panel {
-			card, d, err := g.visibleCard(tx, c, patient)
-			if err != nil {
-				return err
-			}
-			if card != nil {
-				e.concern(d)
-				e.Returned = append(e.Returned, patient)
-				cards = append(cards, *card)
-			}
-		}
-		return nil
+		values.Set("_cursor", position)
+	}
+	q, err := g.engine.Registry().Parse("Patient", values, g.searchOptions(false))
+	if err != nil {
+		return nil, "", g.refused(ctx, e, err)
+	}
+	err = g.engine.View(ctx, func(tx *engine.Tx) (err error) {
+		e.Returned, e.Patients, e.Bases = nil, nil, nil
+		cards, next, err = g.patientsIn(tx, c, e, q)
+		return err
 	})
 	if err != nil {
-		return nil, g.refused(ctx, e, err)
+		return nil, "", g.refused(ctx, e, err)
 	}
-	slices.SortFunc(cards, func(a, b Card) int { return strings.Compare(a.Name, b.Name) })
-	return cards, g.auditor.write(ctx, e)
+	if next != "" {
+		next = g.sealText(purpose, next)
+	}
+	return cards, next, g.auditor.write(ctx, e)
+}
+
+// patientsIn gives the cards of a page, and where the next one begins.
+func (g *Guard) patientsIn(tx *engine.Tx, c Caller, e *auditEntry, q *search.Query) (cards []Card, next string, err error) {
+	s, err := g.look(tx, c, "Patient", smart.MaySearch, g.searchPatients(c, "Patient", q))
+	if err != nil || s.person.is(smart.System) || s.person.is(smart.Staff) || s.person.is(smart.Admin) {
+		return nil, "", err
+	}
+	page, err := tx.Search(q, s.sight)
+	if err != nil {
+		return nil, "", err
+	}
+	e.from(s.person)
+	err = store.ReadRecords(tx.Reader(), recordEpoch, func(yield func(string) bool) {
+		for _, entry := range page.Entries {
+			if !yield(entry.Resource.Key.String()) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	for _, entry := range page.Entries {
+		d, err := g.cachedDecision(tx, c, s.person, entry.Resource.Key.String())
+		if err != nil {
+			return nil, "", err
+		}
+		tree, err := decode(entry.Resource)
+		if err != nil {
+			return nil, "", err
+		}
+		e.concern(d)
+		e.returned(entry.Resource)
+		cards = append(cards, *g.cardFrom(entry.Resource.ID, tree, d))
+	}
+	values, err := url.ParseQuery(page.Next)
+	return cards, values.Get("_cursor"), err
 }
 
 // visibleCard gives the card of a patient, nil when the caller may not see them.

@@ -1,7 +1,7 @@
 package consent
 
 import (
-	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -19,9 +19,12 @@ type person struct {
 	key      string          // fhirUser, "Practitioner/1"
 	selves   []string        // the person and their active roles: what a PCP or a member is named by
 	orgs     []string        // organisations where they hold an active role
-	actors   map[string]bool // all of these, and care teams and groups: what a consent may name
+	actors   map[string]bool // all of these: what a consent may name; for care teams and groups see learn
 	rests    []string        // keys of the resources that make them so
-	until    time.Time       // when one of these may change by itself; zero: never
+	denied   []string        // care teams and groups that they are in and that some consent denies
+
+	deniedRests []string  // what that rests on; no decision does
+	until       time.Time // when one of these may change by itself; zero: never
 }
 
 func (p *person) is(role smart.Role) bool { return p.identity.Role == role }
@@ -46,7 +49,7 @@ func (g *Guard) personOf(tx *engine.Tx, c Caller) (*person, error) {
 	if err := g.addRoles(tx, p); err != nil {
 		return nil, err
 	}
-	return p, g.addMemberships(tx, p)
+	return p, g.addDenied(tx, p)
 }
 
 // isActive reports whether a Practitioner is there and not marked inactive.
@@ -88,55 +91,85 @@ func (g *Guard) addRoles(tx *engine.Tx, p *person) error {
 	return nil
 }
 
-// addMemberships adds the care teams and groups that a consent may name instead
-// of the provider.
-func (g *Guard) addMemberships(tx *engine.Tx, p *person) error {
-	for _, m := range []struct {
-		t     fhir.Type
-		param string
-	}{{"CareTeam", "participant"}, {"Group", "member"}} {
-		found, err := findAll(tx, m.t, referenceIn(m.param, p.selves))
+// learn adds the care teams and groups that a consent names to what a provider is,
+// if they are in them now. Other actors are known from the beginning; of teams
+// somebody may be in a hundred thousand.
+func (g *Guard) learn(tx *engine.Tx, p *person, d *decision, provision node) error {
+	for _, actor := range provision.list("actor") {
+		ref := relativeTo(g.base, actor.ref("reference"))
+		if !isTeam(ref) || !d.asker.known[ref] || d.asker.actors[ref] {
+			continue
+		}
+		m, err := g.memberOf(tx, p, ref)
 		if err != nil {
 			return err
 		}
-		for _, v := range found {
-			p.rests = append(p.rests, v.Key.String())
-			var on bool
-			var change time.Time
-			if m.t == "CareTeam" {
-				_, on, change = g.memberUntil(v, p, tx.Now())
-			} else {
-				on, change = g.inGroup(v, p, tx.Now())
-			}
-			p.until = earliest(p.until, tx.Now(), change)
-			if on {
-				p.actors[v.Key.String()] = true
-			}
+		if m.on {
+			d.asker.actors[ref] = true
+		}
+		d.rests, d.until = append(d.rests, m.rests...), earliest(d.until, tx.Now(), m.until)
+	}
+	for _, child := range provision.list("provision") {
+		if err := g.learn(tx, p, d, child); err != nil {
+			return err
 		}
 	}
-	return g.addOuterTeams(tx, p)
+	return nil
 }
 
-// addOuterTeams adds the care teams that those teams are members of.
-func (g *Guard) addOuterTeams(tx *engine.Tx, p *person) error {
-	inner := slices.DeleteFunc(slices.Sorted(maps.Keys(p.actors)), func(k string) bool { return !strings.HasPrefix(k, "CareTeam/") })
-	for depth := 0; len(inner) > 0 && depth < maxDepth; depth++ {
-		found, err := findAll(tx, "CareTeam", referenceIn("participant", inner))
-		if err != nil {
-			return err
-		}
-		inner = nil
-		for _, v := range found {
-			key := v.Key.String()
-			if p.actors[key] {
+// isTeam tells whether a reference leads to what a provider may be a member of.
+func isTeam(ref string) bool {
+	return strings.HasPrefix(ref, "CareTeam/") || strings.HasPrefix(ref, "Group/")
+}
+
+// A membership tells whether somebody is in a team or group now, until when that
+// may be told, and what it rests on.
+type membership struct {
+	on    bool
+	until time.Time
+	rests []string
+}
+
+// memberOf tells whether a provider is in a care team, also through one in it, or
+// in a group.
+func (g *Guard) memberOf(tx *engine.Tx, p *person, ref string) (membership, error) {
+	v, _, err := live(tx, ref)
+	if err != nil || v == nil {
+		return membership{rests: []string{ref}}, err
+	}
+	if v.Type == "Group" {
+		on, change := g.inGroup(v, p, tx.Now())
+		return membership{on, change, []string{ref}}, nil
+	}
+	d := &decision{}
+	err = g.decideCareTeam(tx, p, d, v, ref, time.Time{}, map[string]bool{}, 0)
+	return membership{d.permitted(), d.until, d.rests}, err
+}
+
+// addDenied notes the care teams and groups that consents deny and that the
+// provider is in. Few consents do.
+func (g *Guard) addDenied(tx *engine.Tx, p *person) error {
+	names := store.Or{store.Prefix{Name: termDenies, Prefix: "CareTeam/"}, store.Prefix{Name: termDenies, Prefix: "Group/"}}
+	found, err := findAll(tx, "Consent", store.And{active(), names})
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, v := range found {
+		for value := range v.Terms.Values(termDenies) {
+			ref := string(value)
+			if seen[ref] || !isTeam(ref) {
 				continue
 			}
-			nested, change := g.openNested(v, tx.Now())
-			p.rests, p.until = append(p.rests, key), earliest(p.until, tx.Now(), change)
-			if slices.ContainsFunc(nested, func(n nestedTeam) bool { return p.actors["CareTeam/"+n.id] }) {
-				p.actors[key] = true
-				inner = append(inner, key)
+			seen[ref] = true
+			m, err := g.memberOf(tx, p, ref)
+			if err != nil {
+				return err
 			}
+			if m.on {
+				p.denied = append(p.denied, ref)
+			}
+			p.deniedRests, p.until = append(p.deniedRests, m.rests...), earliest(p.until, tx.Now(), m.until)
 		}
 	}
 	return nil
@@ -207,9 +240,15 @@ func earliest(best, after time.Time, times ...time.Time) time.Time {
 
 // findAll gives every live resource of a type that matches, in slices.
 func findAll(tx *engine.Tx, t fhir.Type, where store.Expr) ([]*store.Version, error) {
+	return findSome(tx, t, where, math.MaxInt)
+}
+
+// findSome gives the first of them, up to a limit.
+func findSome(tx *engine.Tx, t fhir.Type, where store.Expr, limit int) ([]*store.Version, error) {
 	var all []*store.Version
-	q := store.Query{Type: string(t), Where: where, Limit: 500}
-	for {
+	q := store.Query{Type: string(t), Where: where}
+	for len(all) < limit {
+		q.Limit = min(500, limit-len(all))
 		hits, err := tx.Reader().Search(q)
 		if err != nil {
 			return nil, err
@@ -218,10 +257,11 @@ func findAll(tx *engine.Tx, t fhir.Type, where store.Expr) ([]*store.Version, er
 			all = append(all, h.Version)
 		}
 		if len(hits) < q.Limit {
-			return all, nil
+			break
 		}
 		q.After = hits[len(hits)-1].Position
 	}
+	return all, nil
 }
 
 // referenceIn holds where a reference parameter names one of the keys.

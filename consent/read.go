@@ -26,14 +26,19 @@ func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permis
 	if err != nil {
 		return nil, err
 	}
-	s := &sighting{g: g, caller: c, person: p, about: about, want: want, memo: map[fhir.Type]store.Expr{}}
+	s := &sighting{g: g, caller: c, person: p, now: tx.Now(), about: about, want: want, memo: map[fhir.Type]store.Expr{}}
 	if p.is(smart.System) || p.is(smart.Staff) || p.is(smart.Admin) {
 		return s, nil
 	}
 	if patients == nil {
-		if patients, err = g.panel(tx, c, p); err != nil {
+		panel, err := g.panel(tx, c, p)
+		if err != nil {
 			return nil, err
 		}
+		patients, s.joined = panel.patients, panel.joined
+	}
+	if err := store.ReadRecords(tx.Reader(), recordEpoch, slices.Values(patients)); err != nil {
+		return nil, err
 	}
 	for _, patient := range patients {
 		d, err := g.cachedDecision(tx, c, p, patient)

@@ -87,9 +87,8 @@ func (g *Guard) searchIn(tx *engine.Tx, c Caller, e *auditEntry, t fhir.Type, q 
 	if err != nil {
 		return nil, err
 	}
-	e.page(s, page)
 	e.asked(s, q.Applied, q.Cursor == "")
-	return page, nil
+	return page, e.page(tx, s, page)
 }
 
 // finishPage adds what only the guard knows to a page.

@@ -29,9 +29,8 @@ func (g *Guard) SearchSystem(ctx context.Context, c Caller, values url.Values, l
 		if err != nil {
 			return nil, err
 		}
-		e.page(s, page)
 		e.asked(s, queries[0].Applied, !values.Has("_cursor"))
-		return page, nil
+		return page, e.page(tx, s, page)
 	})
 }
 

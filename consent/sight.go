@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -15,11 +16,19 @@ import (
 // expr gives what the decision opens of one type: what the bases open, less what
 // the patient's consents deny. A deny holds against every basis but the
 // patient's own.
-func (d *decision) expr(t fhir.Type) store.Expr {
+func (d *decision) expr(t fhir.Type) store.Expr { return d.opens(t).Expr }
+
+// An opened condition has a key that equal ones have too.
+type opened struct {
+	store.Expr
+	key string
+}
+
+func (d *decision) opens(t fhir.Type) opened {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e, ok := d.exprs[t]; ok {
-		return e
+	if made, ok := d.exprs[t]; ok {
+		return made
 	}
 	var deny store.Or
 	if !d.self {
@@ -28,8 +37,9 @@ func (d *decision) expr(t fhir.Type) store.Expr {
 		}
 	}
 	e := simplify(store.And{d.granted(t), store.Not{Expr: deny}})
-	d.exprs[t] = e
-	return e
+	made := opened{e, fmt.Sprintf("%#v", e)}
+	d.exprs[t] = made
+	return made
 }
 
 // granted gives what the bases open.
@@ -47,7 +57,9 @@ type sighting struct {
 	g         *Guard
 	caller    Caller
 	person    *person
+	now       time.Time
 	decisions []*decision
+	joined    *joined          // those about whom no decision need be taken; nil: none
 	owners    []string         // of the resource that the call is about, if it is about one that exists
 	want      smart.Permission // on the type that the call is about
 	about     fhir.Type
@@ -95,16 +107,18 @@ func (s *sighting) ownership(t fhir.Type) store.Expr {
 		return s.ownConsents()
 	}
 	owners := map[string][]string{}
-	opened := map[string]store.Expr{}
+	opens := map[string]store.Expr{}
 	for _, d := range s.decisions {
-		if e := d.expr(t); !isNone(e) {
-			k := fmt.Sprintf("%#v", e)
-			owners[k], opened[k] = append(owners[k], d.patient), e
+		if e := d.opens(t); !isNone(e.Expr) {
+			owners[e.key], opens[e.key] = append(owners[e.key], d.patient), e.Expr
 		}
 	}
 	var open store.Or
 	for _, k := range slices.Sorted(maps.Keys(owners)) {
-		open = append(open, store.And{whose(t, owners[k]), opened[k]})
+		open = append(open, store.And{whose(t, owners[k]), opens[k]})
+	}
+	if s.joined != nil {
+		open = append(open, s.joinedTo(t))
 	}
 	return s.withExceptions(t, open)
 }
@@ -144,18 +158,12 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 // deniedByAnOwner holds for resources of which some owner's consents deny the
 // caller anything at all: for a resource of several patients that is enough.
 func (s *sighting) deniedByAnOwner() store.Expr {
-	actors := []string{}
+	actors := s.person.names()
 	if s.person.is(smart.Provider) {
 		actors = append(actors, "*")
 	}
-	for a := range s.person.actors {
-		actors = append(actors, a)
-	}
-	slices.Sort(actors)
-	return store.Ref{Name: store.Owner, Type: "Patient", Where: store.Back{
-		Type: "Consent", Name: search.ReferenceTerm("patient", fhir.Key{Type: "Patient", ID: "x"}).Name,
-		Where: store.And{search.TokenTerm("status", "", "active"), store.In{Name: termDenies, Values: actors}},
-	}}
+	denied := store.In{Name: termDenies, Values: append(actors, s.person.denied...)}
+	return store.Ref{Name: store.Owner, Type: "Patient", Where: store.Back{Type: "Consent", Name: store.Owner, Where: store.And{active(), denied}}}
 }
 
 // ownConsents are the requests and invitations that name the provider: they see

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -12,6 +14,10 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/search"
 )
 
 // BenchmarkAuthorised compares whole authorised requests, over loopback, with a
@@ -48,6 +54,67 @@ func BenchmarkAuthorised(b *testing.B) {
 			b.ReportMetric(float64(b.N)/whole.Seconds(), "req/s")
 		})
 	}
+}
+
+// BenchmarkUnauthorised compares whole authorised searches, over loopback, with the
+// same searches of the engine by a Gin handler that asks nobody and records nothing.
+// The metric ratio is how much longer the authorised ones take.
+func BenchmarkUnauthorised(b *testing.B) {
+	limitMemory(os.LookupEnv)
+	g := startDemo(b, nil)
+	token := g.launch("grace", "launch/patient patient/*.rs", "pt-1")["access_token"].(string)
+	path := "/fhir/Observation?patient=pt-1&_count=50"
+	bare := g.openServer(b)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * inFlight}}
+	defer client.CloseIdleConnections()
+	requests(b, client, bare+path, "", turn)
+	requests(b, client, g.URL+path, token, turn)
+	var open, whole time.Duration
+	b.ResetTimer()
+	for left := b.N; left > 0; left -= turn {
+		n := min(left, turn)
+		open += requests(b, client, bare+path, "", n)
+		whole += requests(b, client, g.URL+path, token, n)
+	}
+	b.ReportMetric(whole.Seconds()/open.Seconds(), "ratio")
+	b.ReportMetric(float64(b.N)/open.Seconds(), "open-req/s")
+	b.ReportMetric(float64(b.N)/whole.Seconds(), "req/s")
+}
+
+// openServer answers searches for Observations with all that there is.
+func (g *gateway) openServer(b *testing.B) string {
+	b.Helper()
+	gin.SetMode(gin.ReleaseMode)
+	r := gin.New()
+	r.GET("/fhir/Observation", func(c *gin.Context) {
+		var page *fhir.Page
+		q, err := g.core.engine.Registry().Parse("Observation", c.Request.URL.Query(), search.Options{Base: g.URL + "/fhir", Now: time.Now(), DefaultCount: 50, MaxCount: 1000})
+		if err == nil {
+			err = g.core.engine.View(c, func(tx *engine.Tx) (err error) {
+				page, err = tx.Search(q, engine.Everything)
+				return err
+			})
+		}
+		if err != nil {
+			_ = c.AbortWithError(http.StatusInternalServerError, err)
+			return
+		}
+		var body bytes.Buffer
+		body.WriteString(`{"resourceType":"Bundle","type":"searchset","entry":[`)
+		for i, e := range page.Entries {
+			if i > 0 {
+				body.WriteByte(',')
+			}
+			body.WriteString(`{"fullUrl":"` + g.URL + `/fhir/` + e.Resource.Key.String() + `","resource":`)
+			body.Write(e.Resource.JSON)
+			body.WriteString(`,"search":{"mode":"match"}}`)
+		}
+		body.WriteString(`]}`)
+		c.Data(http.StatusOK, "application/fhir+json", body.Bytes())
+	})
+	server := httptest.NewServer(r)
+	b.Cleanup(server.Close)
+	return server.URL
 }
 
 // inFlight is how many requests wait for their answer at a time: answers wait for

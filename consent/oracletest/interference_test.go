@@ -208,8 +208,14 @@ func questions(m *maker, w *world) []asking {
 	return append(list, asking{"search of the system", whole}, asking{"history of the system", func(g *gate, c consent.Caller) string {
 		return told(g.pages(func(v url.Values) (*fhir.Page, error) { return g.guard.SystemHistory(g.t.Context(), c, v, false) }, "_count=25"))
 	}}, asking{"patients", func(g *gate, c consent.Caller) string {
-		cards, err := g.guard.MyPatients(g.t.Context(), c)
-		text, _ := json.Marshal(cards)
-		return string(text) + said(err)
+		all := ""
+		for from := ""; ; {
+			cards, next, err := g.guard.MyPatients(g.t.Context(), c, from)
+			text, _ := json.Marshal(cards)
+			if all += string(text) + said(err); next == "" {
+				return all
+			}
+			from = next
+		}
 	}})
 }

@@ -99,6 +99,7 @@ type Store struct {
 	now   func() time.Time
 	log   *slog.Logger
 	cache *cache
+	long  store.Long // stretches of the index, by key
 	tune  tuning
 
 	turn  chan struct{} // held by whoever runs a function or commits

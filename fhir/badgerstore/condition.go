@@ -31,14 +31,29 @@ type (
 		name   string
 		typ    string
 		prefix []byte
-		where  condition
+		where  inner
 		known  map[string]bool // by id: whether the target holds
 	}
 	back struct {
 		expr  store.Back
-		where condition
+		where inner
 	}
 )
+
+// An inner condition is made ready when the first row gets so far as to ask for it,
+// which few do.
+type inner struct {
+	expr  store.Expr
+	ready condition
+}
+
+func (i *inner) condition() (condition, error) {
+	var err error
+	if i.ready == nil {
+		i.ready, err = compile(i.expr)
+	}
+	return i.ready, err
+}
 
 func compile(e store.Expr) (condition, error) {
 	switch e := e.(type) {
@@ -56,11 +71,9 @@ func compile(e store.Expr) (condition, error) {
 		inner, err := compile(e.Expr)
 		return not{inner}, err
 	case store.Ref:
-		where, err := compile(e.Where)
-		return &ref{e.Name, e.Type, []byte(e.Type + "/"), where, map[string]bool{}}, err
+		return &ref{e.Name, e.Type, []byte(e.Type + "/"), inner{expr: e.Where}, nil}, nil
 	case store.Back:
-		where, err := compile(e.Where)
-		return &back{e, where}, err
+		return &back{e, inner{expr: e.Where}}, nil
 	}
 	return compileLeaf(e)
 }
@@ -133,8 +146,33 @@ func (c all) effort() int    { return total(c) }
 func (c some) effort() int   { return total(c) }
 func (c not) effort() int    { return c.inner.effort() }
 func (c *match) effort() int { return 1 }
-func (c *ref) effort() int   { return 100 + c.where.effort() }
-func (c *back) effort() int  { return 1000 + c.where.effort() }
+func (c *ref) effort() int   { return 100 + effortOf(c.where.expr) }
+func (c *back) effort() int  { return 1000 + effortOf(c.where.expr) }
+
+// effortOf is the effort of what is not made ready yet.
+func effortOf(e store.Expr) (n int) {
+	switch e := e.(type) {
+	case nil:
+		return 0
+	case store.And:
+		for _, part := range e {
+			n += effortOf(part)
+		}
+		return n
+	case store.Or:
+		for _, part := range e {
+			n += effortOf(part)
+		}
+		return n
+	case store.Not:
+		return effortOf(e.Expr)
+	case store.Ref:
+		return 100 + effortOf(e.Where)
+	case store.Back:
+		return 1000 + effortOf(e.Where)
+	}
+	return 1
+}
 
 func total(parts []condition) (n int) {
 	for _, part := range parts {

@@ -45,13 +45,20 @@ func (c *ref) target(s *searcher, value []byte) (bool, error) {
 	if err := s.step(); err != nil {
 		return false, err
 	}
+	where, err := c.where.condition()
+	if err != nil {
+		return false, err
+	}
 	held := false
 	v, err := s.newest(store.Key{Type: c.typ, ID: string(id)}, true)
 	if err == nil && !v.Deleted {
-		held, err = c.where.row(s, v)
+		held, err = where.row(s, v)
 	}
 	if err != nil && err != store.ErrNotFound {
 		return false, err
+	}
+	if c.known == nil {
+		c.known = map[string]bool{}
 	}
 	c.known[string(id)] = held
 	return held, nil
@@ -82,6 +89,13 @@ func (c *back) named(s *searcher, k store.Key) (bool, error) {
 	if err := s.step(); err != nil {
 		return false, err
 	}
+	where, err := c.where.condition()
+	if err != nil {
+		return false, err
+	}
+	if c.expr.Name == store.Owner {
+		return s.owns(k.String(), c.expr.Type, where)
+	}
 	names := store.Equal{Name: c.expr.Name, Value: k.String()}
 	test, err := compile(names)
 	if err != nil {
@@ -89,8 +103,27 @@ func (c *back) named(s *searcher, k store.Key) (bool, error) {
 	}
 	q := query{
 		searcher: s, typ: c.expr.Type, limit: 1,
-		expr: store.And{names, c.expr.Where}, test: all{test, c.where},
+		expr: store.And{names, c.expr.Where}, test: all{test, where},
 	}
 	found, err := q.find()
 	return len(found) > 0, err
+}
+
+// owns tells whether something of a type belongs to an owner and satisfies a
+// condition.
+func (s *searcher) owns(owner, typ string, where condition) (bool, error) {
+	for after := ""; ; {
+		b, err := s.block(owner, typ, after)
+		if err != nil || len(b.ids) == 0 {
+			return false, err
+		}
+		hits, err := where.rows(s, b, between(0, len(b.ids)))
+		if err != nil || !hits.empty() {
+			return err == nil, err
+		}
+		if !b.more {
+			return false, nil
+		}
+		after = b.ids[len(b.ids)-1]
+	}
 }

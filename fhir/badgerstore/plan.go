@@ -73,8 +73,8 @@ func (q *query) plan() (driver, error) {
 	return q.inOrder(found), nil
 }
 
-// only gives the one stretch of the index that can be walked in the order asked
-// for, if nothing else could be better.
+// only gives the stretches of the index that can be walked in the order asked for,
+// if nothing else could be better.
 func (q *query) only(parts []store.Expr) (d driver, ok bool) {
 	if len(q.sorts) > 0 {
 		return driver{}, false
@@ -88,12 +88,21 @@ func (q *query) only(parts []store.Expr) (d driver, ok bool) {
 		if !has {
 			continue
 		}
-		if d.pieces != nil || len(pieces) != 1 || pieces[0].head != 0 {
+		if d.pieces != nil || !byIDs(pieces) {
 			return driver{}, false
 		}
 		d = driver{by: byIndex, pieces: pieces}
 	}
 	return d, d.pieces != nil
+}
+
+// maxWalked is how many stretches of the index are walked side by side at most.
+const maxWalked = 16
+
+// byIDs tells whether stretches can be walked in the order of the ids: those of
+// single values can, side by side.
+func byIDs(pieces []piece) bool {
+	return len(pieces) > 0 && len(pieces) <= maxWalked && !slices.ContainsFunc(pieces, func(p piece) bool { return p.head != 0 })
 }
 
 // inOrder gives a driver that yields rows in the order asked for, so that a page
@@ -102,7 +111,7 @@ func (q *query) inOrder(index driver) driver {
 	switch {
 	case len(q.sorts) > 0 && q.limit > 0 && q.sorts[0].Name != store.Owner && q.sorts[0].Name != store.ID:
 		return driver{by: bySort}
-	case len(index.pieces) == 1 && index.pieces[0].test == nil && index.pieces[0].head == 0:
+	case byIDs(index.pieces):
 		return index
 	}
 	return driver{by: byType}
@@ -112,18 +121,24 @@ func (q *query) inOrder(index driver) driver {
 // it has. It gives up counting at limit; then exact is false, and the driver is
 // the part that looks most promising.
 func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, exact bool, err error) {
-	var drivers []driver
+	var drivers, all []driver
 	for _, part := range parts {
-		if pieces, ok := q.pieces(part); ok {
-			drivers = append(drivers, driver{by: byIndex, pieces: pieces})
+		pieces, ok := q.pieces(part)
+		if !ok {
+			continue
+		}
+		d := driver{by: byIndex, pieces: pieces}
+		if all = append(all, d); !q.store.long.Is(d.stretch()) {
+			drivers = append(drivers, d)
 		}
 	}
-	if len(drivers) == 0 {
+	if len(all) == 0 {
 		return driver{by: byType}, 0, false, nil
 	}
-	slices.SortStableFunc(drivers, func(a, b driver) int { return len(a.pieces) - len(b.pieces) })
+	fewest := func(a, b driver) int { return len(a.pieces) - len(b.pieces) }
+	slices.SortStableFunc(drivers, fewest)
 	// All are counted a little before one is counted far.
-	for upTo := min(64, limit); ; upTo = min(upTo*8, limit) {
+	for upTo := min(64, limit); len(drivers) > 0; upTo = min(upTo*8, limit) {
 		n = upTo
 		for _, d := range drivers {
 			if exact && n <= q.store.tune.little/5 {
@@ -133,8 +148,11 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, ex
 			if err != nil {
 				return driver{}, 0, false, err
 			}
-			if c < n {
+			switch {
+			case c < n:
 				best, n, exact = d, c, true
+			case c == q.store.tune.countUpTo:
+				q.store.long.Found(d.stretch())
 			}
 		}
 		if exact || upTo == limit {
@@ -142,9 +160,19 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, ex
 		}
 	}
 	if !exact {
-		best = drivers[0]
+		best = slices.MinFunc(all, fewest)
 	}
 	return best, n, exact, nil
+}
+
+// stretch names what a driver of the index walks.
+func (d driver) stretch() string {
+	var b []byte
+	for _, p := range d.pieces {
+		b = append(append(b, p.span.from...), 0xff)
+		b = append(append(b, p.span.to...), 0xff)
+	}
+	return string(b)
 }
 
 // countEntries counts the entries of pieces, up to limit.

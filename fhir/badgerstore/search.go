@@ -184,8 +184,11 @@ func (q *query) each(d driver, visit func(found) bool) error {
 		}
 		return nil
 	case byIndex:
-		if len(d.pieces) == 1 && d.pieces[0].head == 0 {
+		switch {
+		case len(d.pieces) == 1 && d.pieces[0].head == 0:
 			return q.eachEqual(d.pieces[0], visit)
+		case byIDs(d.pieces):
+			return q.eachMerged(d.pieces, visit)
 		}
 		return q.eachEntry(d.pieces, visit)
 	}
@@ -255,20 +258,6 @@ func (q *query) eachID(ids []string, visit func(found) bool) error {
 		}
 	}
 	return nil
-}
-
-// eachEqual walks entries that are in the order of their ids.
-func (q *query) eachEqual(p piece, visit func(found) bool) error {
-	s := p.span
-	if q.after != nil && len(q.sorts) == 0 {
-		s.from = append(append(bytes.Clone(s.from), q.after.id...), 0)
-	}
-	for row := range q.scan(s, false) {
-		if more, err := q.judge(string(lastID(row.key)), visit); !more || err != nil {
-			return err
-		}
-	}
-	return q.ctx.Err()
 }
 
 // eachEntry gathers the ids of several pieces first, to visit each once.

@@ -24,8 +24,9 @@ const (
 )
 
 // layout is the number of the form of the terms. It was 1 when quantities were
-// compared as written and places had no terms.
-const layout = 2
+// compared as written and places had no terms, and 2 when members of teams and what
+// consents deny had none.
+const layout = 3
 
 // maxDefinitions bounds the search parameters that can be added.
 const maxDefinitions = 500
@@ -58,6 +59,7 @@ type current struct {
 	pending  []string // what is not searched by until a re-index, in words
 	broken   []string // stored definitions that cannot be used
 	labels   labelState
+	stale    bool // the terms that Derive gives are not everywhere as they are now
 }
 
 // A Pending tells what a re-index is needed for.
@@ -201,8 +203,11 @@ func (c *current) compile(base *search.Registry, defs []search.Definition, s ind
 	if c.target.Text && !s.Done.Text {
 		c.pending = append(c.pending, "_text", "_content")
 	}
-	if s.Done.Layout != layout {
+	if s.Done.Layout < 2 {
 		c.pending = append(c.pending, "quantities", "Location.near")
+	}
+	if c.stale = s.Done.Layout != layout || s.Done.Zone != c.target.Zone; s.Done.Layout != layout {
+		c.pending = append(c.pending, "what decisions rest on, without which a provider of very many patients waits longer")
 	}
 	if s.Done.Zone != c.target.Zone {
 		c.pending = append(c.pending, "dates without a zone, which are taken as of "+s.Done.Zone)
@@ -211,7 +216,7 @@ func (c *current) compile(base *search.Registry, defs []search.Definition, s ind
 	if len(c.pending) > 0 || moving {
 		c.registry = all.Holding(!s.Done.Text, func(t fhir.Type, p *search.Param) bool {
 			return added[string(t)+"."+p.Name] || moving && p.Kind == search.Date && p.Name != search.LastUpdated ||
-				s.Done.Layout != layout && (p.NeedsUnits() || p.Kind == search.Special)
+				s.Done.Layout < 2 && (p.NeedsUnits() || p.Kind == search.Special)
 		})
 	}
 	return nil

@@ -180,6 +180,10 @@ type Tx struct {
 // Now is the time of the transaction: UTC, whole milliseconds.
 func (tx *Tx) Now() time.Time { return tx.now }
 
+// Derived reports whether what is stored has the terms that Config.Derive gives
+// now: not after an upgrade that changed them, until a [Engine.Reindex].
+func (tx *Tx) Derived() bool { return !tx.engine.current.Load().stale }
+
 // Reader gives the snapshot itself.
 func (tx *Tx) Reader() store.Reader { return tx.reader }
 

@@ -67,6 +67,7 @@ type Store struct {
 	log     *slog.Logger
 	timeout time.Duration
 	tune    tuning
+	long    store.Long    // stretches of the index
 	lane    chan struct{} // held by whoever repeats a transaction
 
 	mu      sync.Mutex

@@ -122,15 +122,21 @@ func (q *query) inOrder(index driver, walk bool) driver {
 // it has, counted up to limit. Walk tells whether the index of the first sort can
 // be walked: all of its values stand there whole.
 func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, walk bool, err error) {
-	var drivers []driver
+	var drivers, long []driver
 	for _, part := range parts {
-		if pieces, ok := q.pieces(part); ok {
-			drivers = append(drivers, driver{by: byIndex, pieces: pieces})
+		pieces, ok := q.pieces(part)
+		if !ok {
+			continue
+		}
+		if d := (driver{by: byIndex, pieces: pieces}); q.store.long.Is(d.stretch(q.typ)) {
+			long = append(long, d)
+		} else {
+			drivers = append(drivers, d)
 		}
 	}
 	walk = len(q.sorts) > 0 && q.sorts[0].Name != store.Owner && q.sorts[0].Name != store.ID
 	if len(drivers) == 0 && !walk {
-		return driver{by: byType}, limit, false, nil
+		return fewest(long), limit, false, nil
 	}
 	// All are counted a little before they are counted far.
 	for upTo := min(q.store.tune.countFirst, limit); ; upTo = limit {
@@ -140,17 +146,43 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, wa
 		}
 		n, best = upTo, driver{}
 		for i, d := range drivers {
+			if int(counts[i]) == q.store.tune.countUpTo {
+				q.store.long.Found(d.stretch(q.typ))
+			}
 			if c := int(counts[i]); c < n || best.pieces == nil || c == n && len(d.pieces) < len(best.pieces) {
 				best, n = d, c
 			}
 		}
 		if n < upTo || upTo == limit || len(drivers) == 0 {
-			if len(drivers) == 0 {
-				n = limit
+			if n == upTo {
+				best, n = fewest(append(long, drivers...)), limit
 			}
 			return best, n, walk && whole, nil
 		}
 	}
+}
+
+// fewest gives the driver of the fewest pieces; of none, the type.
+func fewest(drivers []driver) driver {
+	if len(drivers) == 0 {
+		return driver{by: byType}
+	}
+	return slices.MinFunc(drivers, func(a, b driver) int { return len(a.pieces) - len(b.pieces) })
+}
+
+// stretch names what a driver of the index walks.
+func (d driver) stretch(typ string) string {
+	b := []byte(typ)
+	for _, p := range d.pieces {
+		for _, part := range append([]string{p.name, p.from, p.to}, p.in...) {
+			b = append(append(b, 0), part...)
+		}
+		if b = append(b, 0); p.equal != nil {
+			b = append(append(b, '='), *p.equal...)
+		}
+		b = append(b, 1)
+	}
+	return string(b)
 }
 
 // count counts the entries of drivers, each up to limit, and tells whether all

@@ -101,16 +101,18 @@ func (q *query) withValue(b *builder) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := `SELECT t.id` + q.keys(b, "l") + ` FROM term t, ` + b.judged(q.typ, `t.id`, "l") +
-		` WHERE t.type = ` + b.bytes(q.typ) + ` AND t.name = ` + name
+	entries := `term t WHERE t.type = ` + b.bytes(q.typ) + ` AND t.name = ` + name
 	direction, word := ``, ` >= `
 	if s.Descending {
 		direction, word = ` DESC`, ` <= `
 	}
 	if q.after != nil {
-		text += ` AND t.value` + word + b.bytes(*q.after.Values[0])
+		entries += ` AND t.value` + word + b.bytes(*q.after.Values[0])
 	}
-	text += ` AND (` + name + ` || '\x00'::bytea || t.value || '\x00'::bytea) = ` + b.key("l", s) + ` AND ` + where + q.behind(b, "t.id", "l") + ` ORDER BY t.value` + direction
+	// Entries are put into their order before they are judged: of a thousand with one
+	// value, backwards, only those that come first are.
+	text := `SELECT t.id` + q.keys(b, "l") + ` FROM (SELECT t.id, t.value FROM ` + entries + ` ORDER BY t.value` + direction + `, t.id OFFSET 0) t, ` +
+		b.judged(q.typ, `t.id`, "l") + ` WHERE (` + name + ` || '\x00'::bytea || t.value || '\x00'::bytea) = ` + b.key("l", s) + ` AND ` + where + q.behind(b, "t.id", "l") + ` ORDER BY t.value` + direction
 	for i, other := range q.sorts[1:] {
 		text += `, ` + keyName(i+1)
 		if other.Descending {

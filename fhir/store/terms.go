@@ -57,10 +57,10 @@ func (t Terms) All() iter.Seq2[[]byte, []byte] {
 // Values gives the values under a name, in ascending order.
 func (t Terms) Values(name string) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		for n, v := range t.All() {
-			if c := strings.Compare(string(n), name); c > 0 {
-				return
-			} else if c == 0 && !yield(v) {
+		for rest := []byte(t); len(rest) > 0; {
+			var n, v []byte
+			n, rest = cut(rest)
+			if v, rest = cut(rest); string(n) > name || string(n) == name && !yield(v) {
 				return
 			}
 		}

@@ -26,7 +26,13 @@ func (s *site) appsPage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	cards, err := s.Guard.MyPatients(v.ctx, v.caller())
+	var ids []string
+	for _, g := range grants {
+		if id := strings.TrimPrefix(g.Patient, "Patient/"); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	cards, err := s.Guard.ThePatients(v.ctx, v.caller(), ids)
 	if err != nil {
 		return err
 	}

@@ -190,7 +190,7 @@ func (v *visit) authorizeView(p *authserver.Pending) (authorizeView, error) {
 
 // choices fills in the patients to choose from.
 func (v *visit) choices(view *authorizeView) error {
-	cards, err := v.site.Guard.MyPatients(v.ctx, v.caller())
+	cards, _, err := v.site.Guard.MyPatients(v.ctx, v.caller(), "")
 	if err != nil {
 		return err
 	}
@@ -214,16 +214,14 @@ func (v *visit) choices(view *authorizeView) error {
 
 // card finds the card of one of the person's patients.
 func (v *visit) card(id string) (*consent.Card, error) {
-	cards, err := v.site.Guard.MyPatients(v.ctx, v.caller())
+	cards, err := v.site.Guard.ThePatients(v.ctx, v.caller(), []string{id})
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range cards {
-		if c.Patient.ID == id {
-			return &c, nil
-		}
+	if len(cards) != 1 {
+		return nil, fhir.ErrNotFound()
 	}
-	return nil, fhir.ErrNotFound()
+	return &cards[0], nil
 }
 
 // authorize takes the person's answer.

@@ -18,7 +18,7 @@ type familyView struct {
 }
 
 func (s *site) familyPage(v *visit) error {
-	cards, err := s.Guard.MyPatients(v.ctx, v.caller())
+	cards, _, err := s.Guard.MyPatients(v.ctx, v.caller(), "")
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,8 @@ type patientsView struct {
 	Result  *selectionView // of a search; nil before
 	Recent  []consent.Card
 	Mine    []consent.Card
-	Waiting int // requests that nobody answered yet
+	Next    string // where the next page of them begins; empty on the last
+	Waiting int    // requests that nobody answered yet
 }
 
 // What a provider typed to find a patient.
@@ -43,10 +44,11 @@ func (s *site) selectionPage(v *visit) error {
 }
 
 func (v *visit) showPatients(view patientsView, wrong problems) error {
-	cards, err := v.site.Guard.MyPatients(v.ctx, v.caller())
+	cards, next, err := v.site.Guard.MyPatients(v.ctx, v.caller(), v.query("from"))
 	if err != nil {
 		return err
 	}
+	view.Next = next
 	requests, err := v.site.Guard.MyRequests(v.ctx, v.caller())
 	if err != nil {
 		return err
@@ -57,9 +59,13 @@ func (v *visit) showPatients(view patientsView, wrong problems) error {
 		}
 	}
 	view.Mine = cards
+	recent, err := v.site.Guard.ThePatients(v.ctx, v.caller(), v.recent())
+	if err != nil {
+		return err
+	}
 	for _, id := range v.recent() {
-		if i := slices.IndexFunc(cards, func(c consent.Card) bool { return c.Patient.ID == id }); i >= 0 {
-			view.Recent = append(view.Recent, cards[i])
+		if i := slices.IndexFunc(recent, func(c consent.Card) bool { return c.Patient.ID == id }); i >= 0 {
+			view.Recent = append(view.Recent, recent[i])
 		}
 	}
 	return v.show(http.StatusOK, "patients", view, wrong)

@@ -1,0 +1,168 @@
+package consent_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/url"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mypatients/consent"
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/fhir/sample"
+	"mypatients/fhir/search"
+	"mypatients/fhir/store"
+	"mypatients/smart"
+)
+
+// BenchmarkDecision measures a decision, taken anew, of a provider to whom a family
+// gave access, in a store with a thousand grants, and in turn with ten thousand or,
+// with LONG set, a million: a grant each of so many patients to another provider.
+func BenchmarkDecision(b *testing.B) {
+	more := 10_000
+	if os.Getenv("LONG") != "" {
+		more = 1_000_000
+	}
+	few, many := newWorld(b), newWorld(b)
+	few.grants(1_000)
+	many.grants(more)
+	key := fhir.Key{Type: "Patient", ID: sample.ID(500)}
+	for name, ask := range map[string]func(w *world, c consent.Caller) error{
+		"access": func(w *world, c consent.Caller) error {
+			report, err := w.guard.Access(b.Context(), c, key.ID)
+			if err == nil && !report.Permitted {
+				err = fmt.Errorf("not permitted")
+			}
+			return err
+		},
+		"read": func(w *world, c consent.Caller) error { _, err := w.guard.Read(b.Context(), c, key); return err },
+		"search": func(w *world, c consent.Caller) error {
+			page, err := w.guard.Search(b.Context(), c, "Patient", url.Values{}, false)
+			if err == nil && len(page.Entries) != 1 {
+				err = fmt.Errorf("got %d entries", len(page.Entries))
+			}
+			return err
+		},
+	} {
+		b.Run(fmt.Sprintf("grants=%d/%s", more, name), func(b *testing.B) {
+			one, other := few.as("granted500"), many.as("granted500")
+			compare(b, 1.3, func() error { return ask(few, one) }, func() error { return ask(many, other) }, func() {
+				few.guard.Forget()
+				many.guard.Forget()
+			})
+		})
+	}
+}
+
+// grants fills the world with patients who each gave a provider access.
+func (w *world) grants(n int) {
+	w.t.Helper()
+	const first = 500
+	l := w.eng.NewLoader(engine.LoadOptions{Refused: func(r engine.Refusal) { w.t.Error(r) }})
+	var patients bytes.Buffer
+	for i := range first + 1 {
+		fmt.Fprintf(&patients, `{"resourceType":"Patient","id":%q,"birthDate":"1990-01-01","name":[{"family":"F"}]}`+"\n", sample.ID(i))
+	}
+	if err := l.LoadNDJSON(w.t.Context(), "patients", &patients); err != nil {
+		w.t.Fatal(err)
+	}
+	who := "granted500"
+	w.put(`{"resourceType":"Practitioner","id":%q}`, who)
+	w.link(who, smart.Provider, "Practitioner/"+who)
+	for i, provider := range map[int]string{0: "adams", 500: who} {
+		w.put(`{"resourceType":"Consent","id":"grant-%s","status":"active","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/%[1]s"},"dateTime":"2026-01-01","performer":[{"reference":"Patient/%[1]s"}],"policyRule":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"OPTIN"}]},"provision":{"type":"permit","period":{"end":"2027-01-01"},"actor":[{"role":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]},"reference":{"reference":"Practitioner/%s"}}]}}`, sample.ID(i), provider)
+	}
+	w.copies(store.Key{Type: "Patient", ID: sample.ID(0)}, first+1, n)
+	w.copies(store.Key{Type: "Consent", ID: "grant-" + sample.ID(0)}, 1, 500)
+	w.copies(store.Key{Type: "Consent", ID: "grant-" + sample.ID(0)}, 501, n)
+}
+
+// BenchmarkAuthorized measures searches through the guard, without its audit log,
+// and in turn the same of the engine itself, which encodes and sends nothing: what
+// the decision costs. For whole requests see BenchmarkUnauthorised of the gateway.
+// What the audit log costs is measured with many searches under way at a time, as
+// they wait for the same flushes.
+func BenchmarkAuthorized(b *testing.B) {
+	w := newWorld(b)
+	w.crowd(1000)
+	child := sample.ID(500)
+	for n := range 60 {
+		w.put(`{"resourceType":"Observation","id":"more-%d","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"29463-7"}]},"subject":{"reference":"Patient/%s"},"effectiveDateTime":"2025-05-05","valueQuantity":{"value":30.50,"unit":"kg","system":"http://unitsofmeasure.org","code":"kg"}}`, n, child)
+	}
+	quiet := w.another(1000, func(*consent.Policy) {})
+	if err := quiet.WithoutAudit(); err != nil {
+		b.Fatal(err)
+	}
+	callers := map[string]consent.Caller{"pcp": w.as("doctor"), "guardian": w.as("parent"), "system": w.system("system/*.rs")}
+	for _, query := range []string{"patient=" + child + "&_count=50", "patient=" + child + "&_sort=-date&_count=50", "_count=50"} {
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			b.Fatal(err)
+		}
+		plain := func() error {
+			q, err := w.eng.Registry().Parse("Observation", values, search.Options{Base: base + "/fhir", Now: w.clock.Now(), DefaultCount: 50, MaxCount: 1000})
+			if err != nil {
+				return err
+			}
+			return w.eng.View(b.Context(), func(tx *engine.Tx) error {
+				page, err := tx.Search(q, engine.Everything)
+				if err == nil && len(page.Entries) != 50 {
+					err = fmt.Errorf("got %d entries", len(page.Entries))
+				}
+				return err
+			})
+		}
+		for name, c := range callers {
+			if name != "system" && query == "_count=50" {
+				continue // another answer
+			}
+			through := func(g *consent.Guard) func() error {
+				return func() error { _, err := g.Search(b.Context(), c, "Observation", values, false); return err }
+			}
+			b.Run(query+"/by="+name+"/authorized", func(b *testing.B) {
+				compare(b, 1.15, plain, through(quiet), func() {})
+			})
+			b.Run(query+"/by="+name+"/audit", func(b *testing.B) {
+				compareTogether(b, func() { together256(b, through(quiet)) }, func() { together256(b, through(w.guard)) })
+			})
+		}
+	}
+}
+
+// together256 carries out 4096 calls, of which 256 are under way at a time.
+func together256(b *testing.B, call func() error) {
+	var left atomic.Int64
+	left.Store(4096)
+	var all sync.WaitGroup
+	for range 256 {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := call(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// compareTogether measures two in turn, and reports the ratio of their times.
+func compareTogether(b *testing.B, one, other func()) {
+	b.Helper()
+	var times [2]time.Duration
+	for b.Loop() {
+		for i, do := range []func(){one, other} {
+			start := time.Now()
+			do()
+			times[i] += time.Since(start)
+		}
+	}
+	b.ReportMetric(times[1].Seconds()/times[0].Seconds(), "ratio")
+	b.ReportMetric(float64(4096*b.N)/times[0].Seconds(), "off/s")
+	b.ReportMetric(float64(4096*b.N)/times[1].Seconds(), "on/s")
+}
