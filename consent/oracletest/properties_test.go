@@ -28,7 +28,7 @@ func (g *gate) visible(c consent.Caller) []string {
 func TestMonotony(t *testing.T) {
 	seed, worlds := seeded(t), 2
 	if long() {
-		worlds = 200
+		worlds = 40
 	}
 	for n := range worlds {
 		seed := seed + uint64(n)
