@@ -143,10 +143,17 @@ type Policy struct {
 	GrantMonths      int `yaml:"grant_months"`      // calendar months of access when a request names no end; default 12
 	InvitationMonths int `yaml:"invitation_months"` // calendar months an invitation can be redeemed; default 6, at most 6
 
-	RemindDays       int    `yaml:"remind_days"`        // so long before a request lapses the family is reminded, once; default half of answer_by_days
-	CoolDownDays     int    `yaml:"cool_down_days"`     // after a decline the provider cannot ask again for so long; default 7
-	ExpiryNoticeDays int    `yaml:"expiry_notice_days"` // so long before an access ends its people are told, once; default 14
-	PrivacyEmail     string `yaml:"privacy_email"`      // who is told of every emergency access beside the family; default nobody
+	TeenAge    int      `yaml:"teen_age"`    // from this age a patient has a login of their own, and guardians see less; default 13
+	AdultAge   int      `yaml:"adult_age"`   // from this age guardians see and decide nothing; default 18
+	TeenHidden []string `yaml:"teen_hidden"` // sensitivities of v3-ActCode hidden from guardians of teenagers; default ADOL, SEX, STD, SUD, PSY, HIV
+
+	TeenApproval       string `yaml:"teen_approval"`        // who lets others into a teenager's record: guardian, either (default) or both
+	Guardians          string `yaml:"guardians"`            // how many guardians must approve: any (default: one, if none declines) or all
+	KeepGuardianGrants bool   `yaml:"keep_guardian_grants"` // what guardians gave goes on at adult_age until the patient answers; else it ends
+	RemindDays         int    `yaml:"remind_days"`          // so long before a request lapses the family is reminded, once; default half of answer_by_days
+	CoolDownDays       int    `yaml:"cool_down_days"`       // after a decline the provider cannot ask again for so long; default 7
+	ExpiryNoticeDays   int    `yaml:"expiry_notice_days"`   // so long before an access ends its people are told, once; default 14
+	PrivacyEmail       string `yaml:"privacy_email"`        // who is told of every emergency access beside the family; default nobody
 
 	// Labels is a file of rules by which records are labelled as sensitive, beside
 	// those built in, in the form of consent/label/data; empty: none.
@@ -251,6 +258,13 @@ func (c *Config) setDefaults() {
 	fill(&c.Policy.AnswerByDays, 30)
 	fill(&c.Policy.GrantMonths, 12)
 	fill(&c.Policy.InvitationMonths, 6)
+	fill(&c.Policy.TeenAge, 13)
+	fill(&c.Policy.AdultAge, 18)
+	fill(&c.Policy.TeenApproval, "either")
+	fill(&c.Policy.Guardians, "any")
+	if len(c.Policy.TeenHidden) == 0 {
+		c.Policy.TeenHidden = []string{"ADOL", "SEX", "STD", "SUD", "PSY", "HIV"}
+	}
 	fill(&c.Policy.CoolDownDays, 7)
 	fill(&c.Policy.ExpiryNoticeDays, 14)
 	fill(&c.Limits.MaxBodyMB, 50)

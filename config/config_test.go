@@ -45,7 +45,7 @@ func TestProductionSampleShowsEveryKey(t *testing.T) {
 	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path dsn pool_size referential_integrity
 		issuers id issuer client_id client_secret scopes roles claim values step_up_acr step_up_minutes admins subject smtp host port tls username password from registration
 		open initial_access_token policy answer_by_days grant_months
-		invitation_months limits max_body_mb accent metrics admin token software_statements jwks_uri log level format`) {
+		invitation_months teen_age adult_age teen_hidden teen_approval guardians keep_guardian_grants limits max_body_mb accent metrics admin token software_statements jwks_uri log level format`) {
 		if !strings.Contains(text, key+":") {
 			t.Errorf("production.yaml does not show %q", key)
 		}
@@ -66,6 +66,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Listen != "127.0.0.1:8080" || c.Policy.InvitationMonths != 6 ||
+		c.Policy.TeenAge != 13 || c.Policy.AdultAge != 18 || c.Policy.TeenApproval != "either" || c.Policy.Guardians != "any" || len(c.Policy.TeenHidden) != 6 || c.Policy.KeepGuardianGrants ||
 		c.SMTP.TLS != "starttls" || len(c.Issuers[0].Scopes) != 3 || c.Issuers[0].Name != "a" || c.Registration.Open {
 		t.Errorf("got %+v", c)
 	}
@@ -86,7 +87,7 @@ issuers:
   - id: demo
     issuer: http://127.0.0.1:8080/demo-idp
 registration: {open: true}
-policy: {invitation_months: 7}
+policy: {invitation_months: 7, teen_age: 19, adult_age: 30, teen_hidden: [adol], teen_approval: nobody, guardians: some}
 limits: {max_body_mb: -1}
 time_zone: Mars/Olympus
 `), none)
@@ -108,6 +109,7 @@ time_zone: Mars/Olympus
 		"bad.yaml:13: issuers[1].issuer: is the demo's issuer",
 		"bad.yaml:14: registration.open: ",
 		"bad.yaml:15: policy.invitation_months: must be between 1 and 6",
+		"policy.adult_age: must be between 14 and 25", "policy.teen_hidden[0]: must be a code", "policy.teen_approval: must be guardian, either or both", "policy.guardians: must be any or all",
 		"bad.yaml:16: limits.max_body_mb: ",
 		"bad.yaml:17: time_zone: ",
 		"mrn_system: is required",

@@ -144,6 +144,8 @@ func (c *Config) checkStorage(k *check) {
 	k.must(c.Storage.PoolSize >= 2 && c.Storage.PoolSize <= 1000, "storage.pool_size", "must be between 2 and 1000")
 }
 
+var sensitivity = regexp.MustCompile(`^[A-Z][A-Z0-9]{1,19}$`)
+
 var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
 
 var issuerID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
@@ -211,6 +213,13 @@ func (c *Config) checkNumbers(k *check) {
 	between("policy.answer_by_days", c.Policy.AnswerByDays, 1, 365)
 	between("policy.grant_months", c.Policy.GrantMonths, 1, 120)
 	between("policy.invitation_months", c.Policy.InvitationMonths, 1, 6)
+	between("policy.adult_age", c.Policy.AdultAge, 14, 25)
+	between("policy.teen_age", c.Policy.TeenAge, 8, c.Policy.AdultAge)
+	k.must(slices.Contains([]string{"guardian", "either", "both"}, c.Policy.TeenApproval), "policy.teen_approval", "must be guardian, either or both")
+	k.must(slices.Contains([]string{"any", "all"}, c.Policy.Guardians), "policy.guardians", "must be any or all")
+	for i, code := range c.Policy.TeenHidden {
+		k.must(sensitivity.MatchString(code), fmt.Sprintf("policy.teen_hidden[%d]", i), "must be a code of v3-ActCode like ADOL")
+	}
 	between("policy.remind_days", c.Policy.RemindDays, 0, max(0, c.Policy.AnswerByDays-1))
 	between("policy.cool_down_days", c.Policy.CoolDownDays, 1, 365)
 	between("policy.expiry_notice_days", c.Policy.ExpiryNoticeDays, 1, 90)

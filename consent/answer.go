@@ -30,7 +30,11 @@ var (
 	withdraw = answer{action: "withdraw", to: "inactive", from: []string{"proposed"}, done: "withdraw request"}
 )
 
-// Approve gives what was asked for, or less. Errors: NotFound when the caller may
+// answers tells whether a move is an answer, which others may have to give too.
+func (a answer) answers() bool { return a.action == "approve" || a.action == "decline" }
+
+// Approve gives what was asked for, or less. Where others have to agree the Consent
+// that it gives is still proposed, with the extension answer-state. Errors: NotFound when the caller may
 // not see the request, Forbidden when they may not decide, Unprocessable when it
 // cannot be approved, Conflict when it was answered meanwhile, Precondition when
 // ifMatch names another version.
@@ -39,6 +43,7 @@ func (g *Guard) Approve(ctx context.Context, c Caller, id string, n Narrowing, i
 }
 
 // Decline refuses a request; the provider is shown the reason, if one is given.
+// While others may still answer the request stays proposed, and closed.
 func (g *Guard) Decline(ctx context.Context, c Caller, id, reason string, ifMatch *int64) (*fhir.Resource, error) {
 	return g.answer(ctx, c, decline, id, Narrowing{}, reason, ifMatch)
 }
@@ -67,14 +72,16 @@ func (g *Guard) answer(ctx context.Context, c Caller, a answer, id string, n Nar
 	if len(reason) > maxReason {
 		return nil, refuse("reason", "The reason is too long.")
 	}
-	var seen int64
+	var seen, heard int64
 	err := g.engine.View(ctx, func(tx *engine.Tx) error {
 		v, tree, _, err := g.answerable(tx, c, a, id)
 		if err != nil {
 			return err
 		}
-		seen = v.Version
-		return g.checkMove(tx, a, tree)
+		if seen, heard, err = v.Version, 0, nil; a.answers() {
+			heard, err = lastAnswer(tx.Reader(), id)
+		}
+		return orElse(err, g.checkMove(tx, a, tree))
 	})
 	if err == nil && ifMatch != nil && *ifMatch != seen {
 		err = fhir.Errorf(fhir.Precondition, "The request has changed since version %d.", *ifMatch)
@@ -88,7 +95,13 @@ func (g *Guard) answer(ctx context.Context, c Caller, a answer, id string, n Nar
 		if err != nil {
 			return err
 		}
-		if v.Version != seen {
+		last := heard
+		if a.answers() {
+			if last, err = lastAnswer(tx.Reader(), id); err != nil {
+				return err
+			}
+		}
+		if v.Version != seen || last != heard {
 			return fhir.Errorf(fhir.Conflict, "The request was answered meanwhile.")
 		}
 		done, err = g.move(tx, c, a, tree, n, reason, d)
@@ -128,7 +141,7 @@ func (g *Guard) answerable(tx *engine.Tx, c Caller, a answer, id string) (*store
 		}
 		return v, n, d, nil
 	}
-	if _, err := g.authority(tx, c, relativeTo(g.base, n.ref("patient"))); err != nil {
+	if _, err := g.say(tx, c, relativeTo(g.base, n.ref("patient"))); err != nil {
 		return nil, nil, nil, err
 	}
 	return v, n, d, g.notTheRequester(tx, c, n)
@@ -144,10 +157,11 @@ func (g *Guard) providerOf(consent node) string {
 	return ""
 }
 
-// authority gives the person as whom a caller decides for a patient: themself, or
-// as one of the guardians. Others are Forbidden.
+// authority gives the person as whom a caller stands for a patient: themself, or
+// one of the guardians. Others are Forbidden. Whether they also decide is for say
+// to tell.
 func (g *Guard) authority(tx *engine.Tx, c Caller, patient string) (performer string, err error) {
-	none := fhir.Errorf(fhir.Forbidden, "This is for the patient or a guardian.")
+	none := errNoSay()
 	if c.Identity.Role != smart.Patient && c.Identity.Role != smart.Proxy {
 		return "", none
 	}
@@ -167,7 +181,7 @@ func (g *Guard) authority(tx *engine.Tx, c Caller, patient string) (performer st
 		case BasisSelf:
 			return patient, nil
 		case BasisProxy:
-			barred, err := isBarred(tx, patient, b.Source)
+			barred, err := g.isBarred(tx, patient, b.Source)
 			if err != nil || barred {
 				return "", orElse(err, none)
 			}
@@ -196,12 +210,20 @@ func orElse(err, otherwise error) error {
 	return otherwise
 }
 
-// notTheRequester refuses when the login that answers also stands for the
-// provider who asked.
+// notTheRequester refuses when the person who answers is also the provider who
+// asked, by this login or by another of theirs.
 func (g *Guard) notTheRequester(tx *engine.Tx, c Caller, consent node) error {
-	own, err := linkedTo(tx.Reader(), g.providerOf(consent), c.Identity.Login)
+	asking, err := g.personsOf(tx, g.providerOf(consent))
 	if err != nil {
 		return err
+	}
+	own := asking[c.Identity.FHIRUser] || slices.ContainsFunc(c.Identity.Persons, func(p string) bool { return asking[p] })
+	if !own && c.Identity.Login != "" && len(asking) > 0 {
+		a, err := readAccount(tx.Reader(), c.Identity.Login)
+		if err != nil && err != store.ErrNotFound {
+			return err
+		}
+		own = err == nil && slices.ContainsFunc(a.Links, func(l Link) bool { return asking[l.Person] })
 	}
 	if own {
 		return fhir.Errorf(fhir.Forbidden, "Who asked for an access can never answer the request.")
@@ -213,7 +235,14 @@ func (g *Guard) notTheRequester(tx *engine.Tx, c Caller, consent node) error {
 // a person needs.
 func (g *Guard) checkMove(tx *engine.Tx, a answer, n node) error {
 	status := n.str("status")
-	if !slices.Contains(a.from, status) {
+	ok := slices.Contains(a.from, status)
+	if a.answers() && !ok {
+		var err error
+		if ok, err = g.isOpenOtherwise(tx, a, n); err != nil {
+			return err
+		}
+	}
+	if !ok {
 		return refuse("Consent.status", "A consent that is %s cannot be %s.", status, map[string]string{
 			"approve": "approved", "decline": "declined", "revoke": "revoked", "withdraw": "withdrawn"}[a.action])
 	}
@@ -223,31 +252,40 @@ func (g *Guard) checkMove(tx *engine.Tx, a answer, n node) error {
 	return nil
 }
 
-// move writes the new state with its Provenance, notice and audit entry.
+// move makes a move and writes what comes of it.
 func (g *Guard) move(tx *engine.Tx, c Caller, a answer, n node, narrowing Narrowing, reason string, d *decision) (*fhir.Resource, error) {
+	if a.action == "approve" {
+		if err := g.requireProof(tx, c); err != nil {
+			return nil, err
+		}
+	}
+	if !a.answers() {
+		if err := forgetAnswers(tx.Writer(), n.str("id")); err != nil {
+			return nil, err
+		}
+		return g.moved(tx, c, a, without(n), reason, d)
+	}
+	approved := a.provision
+	if approved == nil {
+		approved = g.narrow(n.obj("provision"), narrowing)
+	}
+	switch n.str("status") {
+	case "active":
+		return g.takeOver(tx, c, a, n, approved, d)
+	case "draft":
+		return g.agreeTo(tx, c, a, n, approved, reason, d)
+	}
+	return g.answerRequest(tx, c, a, n, approved, reason, d)
+}
+
+// moved writes the new state with its Provenance, notice and audit entry.
+func (g *Guard) moved(tx *engine.Tx, c Caller, a answer, n node, reason string, d *decision) (*fhir.Resource, error) {
 	patient := relativeTo(g.base, n.ref("patient"))
 	provider := g.providerOf(n)
-	n = without(n)
 	if n.str("status") == "draft" { // an invitation that nobody used: nobody to tell
 		a.notice = nil
 	}
 	n["status"] = a.to
-	if a.action == "approve" {
-		performer, err := g.authority(tx, c, patient)
-		if err != nil {
-			return nil, err
-		}
-		if err := g.requireProof(tx, c); err != nil {
-			return nil, err
-		}
-		n["performer"] = []any{reference(performer)}
-		n["dateTime"] = instant(tx.Now(), g.zone)
-		given := a.provision
-		if given == nil {
-			given = g.narrow(n.obj("provision"), narrowing)
-		}
-		n["provision"] = given.any()
-	}
 	if a.action == "decline" && reason != "" {
 		ext, _ := n["extension"].([]any)
 		n["extension"] = append(slices.Clone(ext), map[string]any{"url": g.rules.extension("answer-reason"), "valueString": reason})

@@ -22,6 +22,7 @@ import (
 //   - what was asked for in vain is not named, and hides the row if it is hidden;
 //   - a basis that rests on something hidden (a grant, a team) is not named, and
 //     hides the row if there is no other;
+//   - who looked for a teenager and found no way in is not for the guardians;
 //   - what a patient themself looked at is for nobody else, who sees only what the
 //     patient wrote, if that is open to them.
 //
@@ -52,6 +53,9 @@ func newViewer(tx *engine.Tx, c Caller, s *sighting, patient string) *viewer {
 
 // show gives a row as the viewer may see it, or that they may not.
 func (v *viewer) show(row audit.Row) (audit.Row, bool, error) {
+	if v.sight.isVain(row.Entry, v.patient) {
+		return row, false, nil
+	}
 	own := *row.Entry
 	own.Returned, own.About, own.Asked = nil, nil, nil
 	hides, shows := false, false

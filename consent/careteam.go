@@ -26,6 +26,11 @@ func (g *Guard) AddToCareTeam(ctx context.Context, c Caller, patientID string, p
 		if err := g.notOneself(tx, c, provider.String()); err != nil {
 			return nil, err
 		}
+		if isFamily(c) {
+			if _, err := g.sayAlone(tx, c, "Patient/"+patientID); err != nil {
+				return nil, err
+			}
+		}
 		for _, t := range teams {
 			for _, m := range t.list("participant") {
 				if relativeTo(g.base, m.ref("member")) == provider.String() && readPeriod(m.obj("period"), g.zone).holds(tx.Now()) {
@@ -158,7 +163,7 @@ func (g *Guard) mayEditCareTeam(tx *engine.Tx, c Caller, patient string) error {
 	if c.Identity.Role == smart.Staff || c.Identity.Role == smart.Admin {
 		return nil
 	}
-	_, err = g.authority(tx, c, patient)
+	_, err = g.say(tx, c, patient)
 	return err
 }
 

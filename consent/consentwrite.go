@@ -49,6 +49,7 @@ func (g *Guard) asRequest(c Caller, n node) (AccessRequest, error) {
 		}
 		req.Label = label.str("code")
 	}
+	req.Confidential = g.isConfidential(n)
 	req.Reason = n.extension(g.rules.extension("request-reason")).str("valueString")
 	return req, nil
 }
@@ -131,6 +132,9 @@ func (g *Guard) moveByBody(tx *engine.Tx, c Caller, t *task, before, after node)
 		a = withdraw
 	case (from == "active" || from == "draft") && to == "inactive":
 		a = revoke
+	case from == "active" && to == "active" && !reflect.DeepEqual(before["performer"], after["performer"]):
+		a = approve // of what guardians gave, by the patient who is of age
+		a.provision = after.obj("provision")
 	default:
 		return nil, refuse("Consent.status", "A consent cannot go from %s to %s.", from, to)
 	}
@@ -193,7 +197,7 @@ func (g *Guard) checkDirective(c Caller, tx *engine.Tx, n node) error {
 		return fhir.Errorf(fhir.Forbidden, "What limits a guardian is recorded by the hospital.")
 	}
 	patient := relativeTo(g.base, n.ref("patient"))
-	performer, err := g.authority(tx, c, patient)
+	performer, err := g.say(tx, c, patient)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"mypatients/consent/age"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
@@ -27,6 +28,7 @@ type decision struct {
 	self     bool
 	grants   []grant
 	consents []node // active consents of the patient
+	teen     bool   // of a guardian: the patient is a teenager
 
 	mu    sync.Mutex
 	exprs map[fhir.Type]opened // by type, made when first needed
@@ -53,7 +55,7 @@ func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, e
 	if v == nil {
 		return d, nil
 	}
-	d.until = earliest(p.until, now, nextMidnight(now, g.zone))
+	d.until = earliest(p.until, now, nextMidnight(now, g.zone), g.rules.emancipation(tree))
 	d.asker = g.newAsker(maps.Clone(p.actors), p.is(smart.Proxy) || p.is(smart.Patient), now)
 	switch p.identity.Role {
 	case smart.System:
@@ -94,7 +96,7 @@ func (d *decision) add(b Basis, opens func(fhir.Type) store.Expr) {
 }
 
 func (g *Guard) decideSelf(p *person, d *decision, patient node, now time.Time) error {
-	if p.key == d.patient && g.policy.band(patient.str("birthDate"), now, g.zone) != bandChild {
+	if p.key == d.patient && g.hasOwnSay(patient, now) {
 		d.self = true
 		d.add(Basis{Code: BasisSelf}, engine.Everything)
 	}
@@ -103,7 +105,7 @@ func (g *Guard) decideSelf(p *person, d *decision, patient node, now time.Time) 
 
 // decideProxy gives a guardian the basis that the patient's age leaves them.
 func (g *Guard) decideProxy(tx *engine.Tx, p *person, d *decision, patient node) error {
-	band := g.policy.band(patient.str("birthDate"), tx.Now(), g.zone)
+	band := g.bandOf(patient, tx.Now())
 	if band == bandAdult {
 		return nil
 	}
@@ -112,12 +114,13 @@ func (g *Guard) decideProxy(tx *engine.Tx, p *person, d *decision, patient node)
 	if err != nil || related == "" {
 		return err
 	}
-	adult, _ := birthday(patient.str("birthDate"), g.policy.AdultAge, g.zone)
+	adult, _ := g.majority(patient)
 	b := Basis{Code: BasisProxy, Source: related, Until: earliest(adult, time.Time{}, until)}
 	if band == bandChild {
 		d.add(b, engine.Everything)
 		return nil
 	}
+	d.teen = true
 	d.add(b, g.teenOpens)
 	return nil
 }
@@ -314,46 +317,59 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, patient node)
 	return nil
 }
 
-// giverLimit gives what the person who gave a consent could give: nobody gives
+// giverLimit gives what the people who gave a consent could give: nobody gives
 // away what they do not see. It is nil when they can give nothing (any more).
 // What a guardian gave ends when the patient is of age, and so does what the
-// practice gave on the family's word before.
+// practice gave on the family's word before, unless the site keeps it until the
+// patient has answered; what the patient gave with them is the patient's.
 func (g *Guard) giverLimit(d *decision, consent, patient node, now time.Time) func(fhir.Type) store.Expr {
-	band := g.policy.band(patient.str("birthDate"), now, g.zone)
-	var guardian string
+	var guardians []string
 	practice := false
 	for _, p := range consent.list("performer") {
 		switch ref := relativeTo(g.base, p.str("reference")); {
 		case ref == d.patient:
 			return engine.Everything
 		case strings.HasPrefix(ref, "RelatedPerson/"):
-			guardian = ref
+			guardians = append(guardians, ref)
 		default:
 			practice = true
 		}
 	}
+	band := g.bandOf(patient, now)
 	given, _, _ := dateSpan(consent.str("dateTime"), g.zone)
-	minor := g.policy.band(patient.str("birthDate"), given, g.zone) != bandAdult
+	family := guardians != nil || practice && g.bandOf(patient, given) != bandAdult
 	switch {
-	case guardian != "" && band == bandAdult, practice && minor && band == bandAdult:
+	case band == bandAdult && family && !g.policy.KeepGuardianGrants:
 		return nil
-	case guardian != "":
-		a := g.newAsker(map[string]bool{guardian: true}, true, now)
-		a.known = d.asker.known
-		return func(t fhir.Type) store.Expr {
-			open := store.And{}
-			if band == bandTeen {
-				open = append(open, g.teenOpens(t))
-			}
-			for _, c := range d.consents {
-				open = append(open, store.Not{Expr: a.read(c, t).deny})
-			}
-			return open
-		}
+	case guardians != nil:
+		return g.guardiansLimit(d, guardians, band, now)
 	case practice:
 		return func(fhir.Type) store.Expr { return levelAtMost(levelN) }
 	}
 	return engine.Everything
+}
+
+// guardiansLimit gives what all of some guardians see: also after the patient's
+// majority, which widens nothing.
+func (g *Guard) guardiansLimit(d *decision, guardians []string, band ageBand, now time.Time) func(fhir.Type) store.Expr {
+	var askers []*asker
+	for _, guardian := range guardians {
+		a := g.newAsker(map[string]bool{guardian: true}, true, now)
+		a.known = d.asker.known
+		askers = append(askers, a)
+	}
+	return func(t fhir.Type) store.Expr {
+		open := store.And{}
+		if band != bandChild {
+			open = append(open, g.teenOpens(t))
+		}
+		for _, a := range askers {
+			for _, c := range d.consents {
+				open = append(open, store.Not{Expr: a.read(c, t).deny})
+			}
+		}
+		return open
+	}
 }
 
 // permitsSome reports whether a provision permits the asker anything by name, as
@@ -417,6 +433,6 @@ func exists(tx *engine.Tx, ref string) bool {
 }
 
 func nextMidnight(now time.Time, zone *time.Location) time.Time {
-	n := now.In(zone)
-	return time.Date(n.Year(), n.Month(), n.Day()+1, 0, 0, 0, 0, zone)
+	y, m, d := now.In(zone).Date()
+	return age.Midnight(y, m, d+1, zone)
 }

@@ -28,21 +28,22 @@ var (
 	narrowing = []parameterDef{{"period", "Period", "1", 0}, {"class", "code", "*", 0}, {"label", "code", "1", 0}}
 	word      = []parameterDef{{"caller", "string", "1", 0}, {"check", "string", "1", 0}, {"asked", "string", "1", 0}} // of staff
 	reason    = []parameterDef{{"reason", "string", "1", 0}}
+	between   = []parameterDef{{"confidential", "boolean", "1", 0}} // between a teenager and the provider
 	consentIs = []parameterDef{{"return", "Consent", "1", 1}}
 
 	operations = []operationDef{
-		{"request-access", "Patient", true, "Ask the patient or a guardian for access to a record.",
-			slices.Concat([]parameterDef{{"patient", "Reference", "1", 1}}, narrowing, reason), consentIs},
+		{"request-access", "Patient", true, "Ask the patient or a guardian for access to a record; confidential: only the patient, a teenager, without their guardians.",
+			slices.Concat([]parameterDef{{"patient", "Reference", "1", 1}}, narrowing, reason, between), consentIs},
 		{"redeem-invitation", "Patient", true, "Use an invitation: a token and the MRN it is bound to.",
 			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"client_id", "string", "1", 0}},
 			[]parameterDef{{"consent", "Reference", "1", 1}, {"patient", "Reference", "1", 1}, {"launch", "string", "1", 0}}},
 		{"invite", "Patient", false, "Make an invitation to this patient's record.",
-			slices.Concat([]parameterDef{{"email", "string", "1", 0}, {"npi", "string", "1", 0}}, narrowing, word),
+			slices.Concat([]parameterDef{{"email", "string", "1", 0}, {"npi", "string", "1", 0}}, narrowing, word, between),
 			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"expires", "dateTime", "1", 1}, {"consent", "Reference", "1", 1}}},
 		{"access", "Patient", false, "Tell whether the caller may see this record, why, how far, and what they can do if not.",
 			nil, []parameterDef{{"permitted", "boolean", "1", 1}, {"basis", "Coding", "*", 0}, {"limit", "Coding", "*", 0}, {"next", "Coding", "*", 0}, {"from", "dateTime", "1", 0}}},
-		{"approve", "Consent", false, "Approve an access request, or less than it asks for.", narrowing, consentIs},
-		{"decline", "Consent", false, "Decline an access request.", reason, consentIs},
+		{"approve", "Consent", false, "Approve an access request, or less than it asks for. Where others have to agree it stays proposed, with the extension answer-state. Of age, a patient takes over what guardians gave.", narrowing, consentIs},
+		{"decline", "Consent", false, "Decline an access request. While others may still answer it stays proposed, with the extension answer-state.", reason, consentIs},
 		{"revoke", "Consent", false, "End an access that was given, or cancel an invitation.", reason, consentIs},
 		{"withdraw", "Consent", false, "Take an access request back.", reason, consentIs},
 	}
@@ -72,6 +73,8 @@ var codeSystems = []codeSystemDef{
 		{string(BasisSelf), "It is their own"}, {string(BasisProxy), "They act for the patient"}, {string(BasisPCP), "They are the primary care provider"},
 		{string(BasisCareTeam), "They are on the care team"}, {string(BasisConsent), "The family approved their request"},
 		{string(BasisInvitation), "The family invited them"}, {string(BasisStaff), "They are staff"}, {string(BasisSystem), "It is a registered system"}}},
+	{"answer-state", "What the answers to an open request have come to", [][2]string{
+		{AnswersWaiting, "Somebody else has to answer too"}, {AnswersConflict, "Guardians have answered differently: one of them declines"}}},
 	{"access-limit", "Limits of an access", [][2]string{
 		{limitTypes, "Only some kinds of information"}, {limitLevel, "Up to a confidentiality"}, {limitTeen, "Not everything that is sensitive"},
 		{limitRestrict, "Less what the family has excluded"}, {limitNonClinic, "Nothing clinical"}}},
@@ -80,7 +83,8 @@ var codeSystems = []codeSystemDef{
 		{nextTeam, "Ask the family to be put on the care team"}}},
 }
 
-// An extensionDef describes one of the gateway's extensions.
+// An extensionDef describes one of the gateway's extensions; without a kind it is
+// made of extensions that the text names.
 type extensionDef struct {
 	id, text, kind string
 	context        string
@@ -90,9 +94,11 @@ var extensions = []extensionDef{
 	{"answer-by", "Until when an access request can be answered", "dateTime", "Consent"},
 	{"request-reason", "Why a provider asks for access, for the family to read", "string", "Consent"},
 	{"answer-reason", "Why a request was declined", "string", "Consent"},
+	{"answer-state", "In what $approve and $decline give: why the request is still open, a code of the code system answer-state", "code", "Consent"},
 	{"invitation-expires", "Until when an invitation can be used", "dateTime", "Consent"},
 	{"invitation-addressee", "For whom an invitation is", "string", "Consent"},
 	{"labelled-by", "The gateway's rules gave this security label, by what the resource says (content) or what it refers to (reference)", "code", "Coding"},
+	{"emancipation", "That a minor is treated as an adult: document, a valueReference to the DocumentReference that it rests on; date, a valueDate; withdrawn, a valueBoolean, of what was a mistake", "", "Patient"},
 	{"self-registered", "The provider registered themself, and nobody has checked what they said", "boolean", "Practitioner"},
 	{"request-from", "From when a request that was declined can be made again", "dateTime", "OperationOutcome.issue"},
 	{"subscriber", "Stands for the app and the person that a subscription belongs to", "string", "Subscription"},
@@ -161,6 +167,10 @@ func (c codeSystemDef) definition() node {
 
 func (e extensionDef) definition(url string) node {
 	value := "Extension.value[x]"
+	content := map[string]any{"id": value, "path": value, "min": 1, "type": []any{map[string]any{"code": e.kind}}}
+	if e.kind == "" { // it is made of others
+		content = map[string]any{"id": value, "path": value, "max": "0"}
+	}
 	return node{
 		"title": e.text, "description": e.text, "fhirVersion": "4.0.1", "kind": "complex-type", "abstract": false, "type": "Extension",
 		"baseDefinition": "http://hl7.org/fhir/StructureDefinition/Extension", "derivation": "constraint",
@@ -168,7 +178,7 @@ func (e extensionDef) definition(url string) node {
 		"differential": map[string]any{"element": []any{
 			map[string]any{"id": "Extension", "path": "Extension", "short": e.text},
 			map[string]any{"id": "Extension.url", "path": "Extension.url", "fixedUri": url},
-			map[string]any{"id": value, "path": value, "min": 1, "type": []any{map[string]any{"code": e.kind}}},
+			content,
 		}},
 	}
 }

@@ -20,10 +20,13 @@
 //
 // Around the decision live the life cycles it rests on: access requests
 // (request.go), invitations (invite.go), care teams (careteam.go), accounts
-// (account.go); the notices they send (notice.go) to who may know of it
-// (recipients.go), now or when a time comes (timer.go); the subscriptions of apps
-// (subscribe.go, deliver.go); and the audit log (audit.go, and package audit for
-// how it is kept), without whose entry no answer leaves.
+// (account.go); who of a family answers a question, and what several answers come
+// to (jury.go, answers.go, settle.go, and the packages age and quorum); what is
+// between a teenager and a provider (confidential.go), custody orders (custody.go)
+// and emancipation (emancipation.go); the notices they send (notice.go) to who may
+// know of it (recipients.go), now or when a time comes (timer.go); the subscriptions
+// of apps (subscribe.go, deliver.go); and the audit log (audit.go, and package audit
+// for how it is kept), without whose entry no answer leaves.
 //
 // What is written takes one path, alone or as an entry of a transaction: checked,
 // settled on a snapshot, prepared, and carried out in one store transaction that
@@ -44,6 +47,12 @@
 // A deny that names nobody is about providers: it does not shut out the family,
 // unless it stands in a provision that names them. A permit that names nobody, inside
 // a deny, lifts it and opens nothing.
+//
+// A request that several people have to answer stays proposed, unchanged, until
+// their answers decide it: $approve and $decline, and a PUT that means one of them,
+// then give the Consent with the extension answer-state, which is not stored. Each
+// answer is a Provenance of the Consent, which the family sees and providers do not.
+// What denies a guardian something by name is never deleted, only made inactive.
 //
 // CareTeam: being a participant of a team opens the record of its subject, never
 // of a patient who is a participant.

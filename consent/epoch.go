@@ -34,8 +34,9 @@ func panelEpoch(key string) string { return "panel/" + key }
 // onWrite is called by the engine for every version written, inside its
 // transaction: it holds the state machine and moves the epochs.
 func (r *Rules) onWrite(tx *engine.Tx, before, after *store.Version) error {
-	if after.Type == "Consent" {
-		if err := r.checkConsent(before, after); err != nil {
+	check := map[string]func(*engine.Tx, *store.Version, *store.Version) error{"Consent": r.checkConsent, "Patient": r.checkPatient}[after.Type]
+	if check != nil {
+		if err := check(tx, before, after); err != nil {
 			return err
 		}
 		if err := r.setTimers(tx, before, after); err != nil {

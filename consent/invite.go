@@ -92,7 +92,8 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 	if !d.permitted() {
 		return nil, fhir.ErrNotFound()
 	}
-	performer, err := g.authority(tx, c, patient.String())
+	performer, err := g.say(tx, c, patient.String())
+	family := err == nil
 	if err != nil {
 		if !slices.ContainsFunc(d.bases, func(b Basis) bool { return b.Code == BasisPCP || b.Code == BasisStaff }) {
 			return nil, err
@@ -111,7 +112,16 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 		return nil, refuse("Patient.identifier", "The patient has no MRN, which a token is bound to.")
 	}
 	expires := addMonths(tx.Now(), g.policy.InvitationMonths, g.zone)
-	r, err := g.put(tx, g.newInvitation(tx.Now(), patient, performer, inv, expires), "")
+	n := g.newInvitation(tx.Now(), patient, performer, inv, expires)
+	if inv.Confidential {
+		if performer != patient.String() {
+			return nil, refuse("confidential", "Only a patient keeps an invitation to themself.")
+		}
+		if err := g.labelConfidential(tx, tree, n); err != nil {
+			return nil, err
+		}
+	}
+	r, err := g.put(tx, n, "")
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +139,16 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 	if err := g.provenance(tx, c, r.Key, patient.String(), "invite", note); err != nil {
 		return nil, err
 	}
-	if err := g.tellFamily(tx, noticeInvited, patient.String(), r.Key.String()); err != nil {
+	waits := false
+	if family {
+		if waits, err = g.askOthers(tx, c, tree, without(n), r, performer); err != nil {
+			return nil, err
+		}
+	}
+	if !waits {
+		err = g.tellFamily(tx, noticeInvited, patient.String(), r.Key.String())
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &Invited{token, mrn, expires, r}, g.auditWrite(tx, c, "invite", r, d)
@@ -256,16 +275,25 @@ func (g *Guard) checkToken(tx *engine.Tx, c Caller, token, mrn string) (invitati
 		return rec, "", err
 	}
 	because(!stands, "ground-gone")
+	_, patient, err := live(tx, or(rec.Patient, "Patient/none"))
+	if err != nil {
+		return rec, "", err
+	}
+	agreed, err := g.isAgreed(tx, patient, consent)
+	if err != nil {
+		return rec, "", err
+	}
+	because(!agreed, "not-agreed")
 	npi, email, err := g.registeredAs(tx, c)
 	if err != nil {
 		return rec, "", err
 	}
 	because(rec.NPI != "" && rec.NPI != npi || rec.Email != "" && !slices.Contains(email, rec.Email), "not-the-addressee")
-	own, err := linkedTo(tx.Reader(), rec.As, c.Identity.Login)
+	selves, err := g.personsOf(tx, c.Identity.FHIRUser)
 	if err != nil {
 		return rec, "", err
 	}
-	because(own || rec.Issuer == c.Identity.Login, "issuer")
+	because(selves[rec.As] || rec.Issuer == c.Identity.Login, "issuer")
 	return rec, why, nil
 }
 

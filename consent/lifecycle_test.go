@@ -127,7 +127,7 @@ func TestNarrowing(t *testing.T) {
 func TestForbiddenTransitions(t *testing.T) {
 	w := newWorld(t)
 	grace, okafor := w.as("grace"), w.as("okafor")
-	r := w.ask("okafor", "1001", consent.AccessRequest{})
+	r := w.ask("okafor", "1002", consent.AccessRequest{})
 	if _, err := w.guard.Decline(t.Context(), grace, r.ID, "not now", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestForbiddenTransitions(t *testing.T) {
 	wantKind(t, w.guard.Delete(t.Context(), grace, r.Key, nil), fhir.Unprocessable)
 
 	w.clock.pass(consent.DefaultPolicy().CoolDown)
-	second := w.ask("okafor", "1001", consent.AccessRequest{})
+	second := w.ask("okafor", "1002", consent.AccessRequest{})
 	edit := func(c consent.Caller, change func(map[string]any)) error {
 		var body map[string]any
 		if err := json.Unmarshal(second.JSON, &body); err != nil {
@@ -152,19 +152,19 @@ func TestForbiddenTransitions(t *testing.T) {
 	activate := func(b map[string]any) { b["status"] = "active" }
 	wantKind(t, edit(okafor, activate), fhir.Forbidden)
 	wantKind(t, edit(w.as("helen"), activate), fhir.NotFound)
-	wantKind(t, edit(grace, func(b map[string]any) { activate(b); b["patient"] = map[string]any{"reference": "Patient/sofia"} }), fhir.Unprocessable)
+	wantKind(t, edit(grace, func(b map[string]any) { activate(b); b["patient"] = map[string]any{"reference": "Patient/mateo"} }), fhir.Unprocessable)
 	wantKind(t, edit(grace, func(b map[string]any) {
 		activate(b)
 		b["provision"].(map[string]any)["actor"].([]any)[0].(map[string]any)["reference"] = map[string]any{"reference": "Practitioner/other"}
 	}), fhir.Unprocessable)
 	wantKind(t, edit(grace, func(b map[string]any) { activate(b); delete(b["provision"].(map[string]any), "period") }), fhir.Unprocessable)
 	wantKind(t, edit(grace, func(b map[string]any) { b["status"] = "draft" }), fhir.Unprocessable)
-	w.mayNot("okafor", "Patient/mateo")
+	w.mayNot("okafor", "Patient/sofia")
 	w.clock.pass(time.Second)
 	if err := edit(grace, activate); err != nil { // a PUT means what $approve means
 		t.Error(err)
 	}
-	w.may("okafor", "Patient/mateo")
+	w.may("okafor", "Patient/sofia")
 	if got := w.notices("Practitioner/okafor"); !slices.Equal(got, []string{"Your request was declined", "Your request was approved"}) {
 		t.Errorf("notices: %v", got)
 	}
@@ -172,7 +172,7 @@ func TestForbiddenTransitions(t *testing.T) {
 
 func TestStateMachineHoldsForLoading(t *testing.T) {
 	w := newWorld(t)
-	r := w.ask("okafor", "1001", consent.AccessRequest{})
+	r := w.ask("okafor", "1002", consent.AccessRequest{})
 	if _, err := w.guard.Decline(t.Context(), w.as("grace"), r.ID, "", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -181,13 +181,15 @@ func TestStateMachineHoldsForLoading(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKind(t, w.load(p), fhir.Unprocessable)
-	w.mayNot("okafor", "Patient/mateo")
+	w.mayNot("okafor", "Patient/sofia")
 }
 
 func TestConcurrentAnswers(t *testing.T) {
 	w := newWorld(t)
-	r := w.ask("okafor", "1001", consent.AccessRequest{})
+	r := w.ask("okafor", "1002", consent.AccessRequest{})
+	w.link("luis", smart.Proxy, "RelatedPerson/grace-sofia") // another login of the one guardian
 	callers := []consent.Caller{w.as("grace"), w.as("luis")}
+	callers[1].Identity.FHIRUser = "RelatedPerson/grace-sofia"
 	var wg sync.WaitGroup
 	results := make([]error, 16)
 	for i := range results {
@@ -452,7 +454,7 @@ func TestCourtOrder(t *testing.T) {
 	wantKind(t, err, fhir.NotFound)
 	wantKind(t, w.guard.Delete(t.Context(), w.as("luis"), r.Key, nil), fhir.NotFound)
 	wantKind(t, w.guard.Delete(t.Context(), w.as("grace"), r.Key, nil), fhir.Forbidden)
-	if err := w.guard.Delete(t.Context(), admin, r.Key, nil); err != nil {
+	if _, _, err := w.guard.Update(t.Context(), admin, r.Key, []byte(strings.Replace(string(r.JSON), `"active"`, `"inactive"`, 1)), nil); err != nil {
 		t.Error(err)
 	}
 	w.may("luis", "Patient/mateo")

@@ -137,6 +137,9 @@ func (g *Guard) requestView(tx *engine.Tx, c Caller, v *store.Version, n node) (
 	if view.Provider, err = g.provider(tx, g.providerOf(n)); err != nil {
 		return view, err
 	}
+	if err := g.showFamily(tx, c, n, &view); err != nil {
+		return view, err
+	}
 	card, _, err := g.visibleCard(tx, c, relativeTo(g.base, n.ref("patient")))
 	if card != nil {
 		view.Patient = *card
@@ -193,7 +196,9 @@ func (g *Guard) Invitations(ctx context.Context, c Caller, patientID string) ([]
 			view.State = "open"
 		}
 		var err error
-		view.UsedBy, err = g.provider(tx, g.providerOf(n))
+		if view.UsedBy, err = g.provider(tx, g.providerOf(n)); err == nil && view.State == "open" {
+			err = g.showAgreement(tx, c, n, &view)
+		}
 		list = append(list, view)
 		return err
 	})
@@ -222,8 +227,16 @@ func (g *Guard) WhoCanSee(ctx context.Context, c Caller, patientID string) ([]Ac
 		if g.rules.kindOf(n) == kindInvitation {
 			group = BasisInvitation
 		}
+		_, tree, err := live(tx, patient.String())
+		if err != nil {
+			return err
+		}
+		left := g.isLeftOver(n, tree, tx.Now())
+		if left && !g.policy.KeepGuardianGrants {
+			return nil
+		}
 		view, err := g.provider(tx, g.providerOf(n))
-		list = append(list, AccessEntry{Group: group, Provider: view, Until: w.end, ConsentID: v.ID, Version: v.Version})
+		list = append(list, AccessEntry{Group: group, Provider: view, Until: w.end, ConsentID: v.ID, Version: v.Version, LeftOver: left})
 		return err
 	})
 	if err != nil {

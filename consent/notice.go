@@ -44,6 +44,10 @@ var (
 	noticeFamilyEnding     = notice{NoticeEnding, "An access ends soon", "An access to a record that you decide about ends soon.", pathFamily}
 	noticeBreakGlass       = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record that you decide about was opened under the emergency rule. You can see who opened it, and why.", pathFamily}
 	noticePrivacy          = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record was opened under the emergency rule. It waits for review.", pathStaff}
+	noticeAnswered         = notice{NoticeRequest, "A request waits for your answer too", "Somebody else has answered a request to see a record. Your answer is needed as well.", pathFamily}
+	noticeConflict         = notice{NoticeConflict, "Answers to a request differ", "A request to see a record was answered differently by those who decide about it. Nobody can see the record by it until they agree.", pathFamily}
+	noticeToAgree          = notice{NoticeInvited, "An invitation waits for you to agree", "Somebody has made an invitation to a record that you decide about too. It cannot be used until you agree.", pathFamily}
+	noticeAgreed           = notice{NoticeInvited, "An invitation can be used now", "All who had to agree to an invitation of yours have agreed.", pathFamily}
 	noticeApproved         = notice{NoticeApproved, "Your request was approved", "A request for access that you made was approved.", pathProvider}
 	noticeDeclined         = notice{NoticeDeclined, "Your request was declined", "A request for access that you made was declined.", pathProvider}
 	noticeRevoked          = notice{NoticeRevoked, "An access has ended", "An access that you had been given was ended by the family.", pathProvider}
@@ -129,7 +133,14 @@ func (g *Guard) provenance(tx *engine.Tx, c Caller, target fhir.Key, patient, ac
 	if note != "" {
 		n["reason"] = []any{map[string]any{"text": note}}
 	}
-	_, err := g.put(tx, n, "")
+	_, about, err := live(tx, target.String())
+	if err != nil {
+		return err
+	}
+	if meta := labelsLike(about); meta != nil { // who may not know of the one may not know of the other
+		n["meta"] = meta
+	}
+	_, err = g.put(tx, n, "")
 	return err
 }
 

@@ -98,14 +98,16 @@ func TestWhoHearsOfWhat(t *testing.T) {
 	w.clock.pass(time.Second)
 	r = w.ask("okafor", "1001", consent.AccessRequest{})
 	w.answer("luis", r.ID, false)
+	w.wantMails(okafor, "approved", "revoked") // it is not decided
+	w.wantMails(grace, "request", "request", "request")
+	w.answer("grace", r.ID, false)
 	w.wantMails(okafor, "approved", "declined", "revoked")
 	inv, err := w.guard.Invite(t.Context(), w.as("grace"), "mateo", consent.Invitation{})
 	w.do(err)
 	_, err = w.guard.Redeem(t.Context(), w.as("okafor"), inv.Token, "1001", "")
 	w.do(err)
-	for _, guardian := range []string{grace, luis} {
-		w.wantMails(guardian, "invited", "redeemed", "request", "request")
-	}
+	w.wantMails(luis, "invited", "redeemed", "request", "request")
+	w.wantMails(grace, "invited", "redeemed", "request", "request", "request")
 	w.wantMails("RelatedPerson/grace-sofia")
 }
 
@@ -260,9 +262,9 @@ func TestAccessThatEnds(t *testing.T) {
 func TestCoolDown(t *testing.T) {
 	w := newWorld(t)
 	declined := w.clock.Now()
-	w.answer("grace", w.ask("okafor", "1001", consent.AccessRequest{}).ID, false)
+	w.answer("grace", w.ask("okafor", "1002", consent.AccessRequest{}).ID, false)
 	ask := func(who string) error {
-		_, _, err := w.guard.RequestAccess(t.Context(), w.as(who), consent.AccessRequest{Patient: "Patient/mateo"})
+		_, _, err := w.guard.RequestAccess(t.Context(), w.as(who), consent.AccessRequest{Patient: "Patient/sofia"})
 		return err
 	}
 	w.clock.set(declined.Add(7*day - time.Second))
@@ -274,18 +276,18 @@ func TestCoolDown(t *testing.T) {
 	}
 	// By every way in.
 	body := `{"resourceType":"Consent","status":"proposed","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},
-		"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/mateo"},"policy":[{"uri":"http://gateway.test/fhir/policy/access-grant"}],
+		"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/sofia"},"policy":[{"uri":"http://gateway.test/fhir/policy/access-grant"}],
 		"provision":{"type":"permit","actor":[{"role":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]},"reference":{"reference":"Practitioner/okafor"}}]}}`
 	_, _, err = w.guard.Create(t.Context(), w.as("okafor"), "Consent", []byte(body))
 	wantKind(t, err, fhir.Unprocessable)
 	_, err = w.guard.Transaction(t.Context(), w.as("okafor"), []consent.Step{{Write: consent.Write{Method: consent.Create, Type: "Consent", Body: []byte(body)}}})
 	wantKind(t, err, fhir.Unprocessable)
 
-	sel, err := w.guard.Select(t.Context(), w.as("okafor"), consent.Selection{MRN: "1001"})
+	sel, err := w.guard.Select(t.Context(), w.as("okafor"), consent.Selection{MRN: "1002"})
 	if err != nil || len(sel.Outcomes) != 1 || sel.Outcomes[0].Code != consent.NotAuthorized || !sel.Outcomes[0].From.Equal(declined.Add(7*day)) {
 		t.Errorf("selection: %+v, %v", sel, err)
 	}
-	report, err := w.guard.Access(t.Context(), w.as("okafor"), "mateo")
+	report, err := w.guard.Access(t.Context(), w.as("okafor"), "sofia")
 	if err != nil || report.Permitted || report.Next[0] != "request-later" || !report.From.Equal(declined.Add(7*day)) {
 		t.Errorf("$access: %+v, %v", report, err)
 	}

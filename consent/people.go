@@ -16,18 +16,19 @@ import (
 )
 
 // card shows a patient to whom a decision permits it.
-func (g *Guard) card(v *store.Version, d *decision) (*Card, error) {
+func (g *Guard) card(v *store.Version, d *decision, now time.Time) (*Card, error) {
 	tree, err := fhir.Tree(v.Body)
 	if err != nil {
 		return nil, err
 	}
-	return g.cardFrom(v.ID, tree, d), nil
+	return g.cardFrom(v.ID, tree, d, now), nil
 }
 
-func (g *Guard) cardFrom(id string, patient node, d *decision) *Card {
+func (g *Guard) cardFrom(id string, patient node, d *decision, now time.Time) *Card {
 	return &Card{
 		Patient: fhir.Key{Type: "Patient", ID: id}, Name: humanName(patient.list("name")), MRN: g.mrnOf(patient),
-		BirthDate: patient.str("birthDate"), Gender: patient.str("gender"), Bases: d.bases, Until: lastEnd(d.bases),
+		BirthDate: patient.str("birthDate"), Gender: patient.str("gender"),
+		OfAge: g.bandOf(patient, now) == bandAdult, Bases: d.bases, Until: lastEnd(d.bases),
 	}
 }
 
@@ -154,7 +155,7 @@ func (g *Guard) patientsIn(tx *engine.Tx, c Caller, e *auditEntry, q *search.Que
 		}
 		e.concern(d)
 		e.returned(entry.Resource)
-		cards = append(cards, *g.cardFrom(entry.Resource.ID, tree, d))
+		cards = append(cards, *g.cardFrom(entry.Resource.ID, tree, d, tx.Now()))
 	}
 	values, err := url.ParseQuery(page.Next)
 	return cards, values.Get("_cursor"), err
@@ -170,7 +171,7 @@ func (g *Guard) visibleCard(tx *engine.Tx, c Caller, patient string) (*Card, *de
 	if err != nil {
 		return nil, nil, err
 	}
-	card, err := g.card(v, d)
+	card, err := g.card(v, d, tx.Now())
 	return card, d, err
 }
 

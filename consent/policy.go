@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"mypatients/consent/age"
+	"mypatients/consent/quorum"
 	"mypatients/fhir"
 )
 
@@ -13,6 +15,10 @@ type Policy struct {
 	TeenAge    int      // from this age a patient may have a login, and guardians see less
 	AdultAge   int      // from this age, at 00:00 site time on the birthday, guardians see nothing
 	TeenHidden []string // sensitivities of v3-ActCode hidden from a teenager's guardians
+
+	TeenApproval       quorum.Mode // who lets others into a teenager's record: Guardian, Either or Both
+	AllGuardians       bool        // all guardians with a login must agree to what opens a record; else one, if none declines
+	KeepGuardianGrants bool        // what guardians gave goes on when the patient is of age, until the patient answers it
 
 	AnswerBy         time.Duration // a request not answered by then lapses
 	RemindBefore     time.Duration // before it lapses the family is reminded, once
@@ -33,6 +39,7 @@ func DefaultPolicy() Policy {
 	return Policy{
 		TeenAge: 13, AdultAge: 18,
 		TeenHidden:       []string{"ADOL", "SEX", "STD", "SUD", "PSY", "HIV"},
+		TeenApproval:     quorum.Either,
 		AnswerBy:         30 * 24 * time.Hour,
 		RemindBefore:     15 * 24 * time.Hour,
 		CoolDown:         7 * 24 * time.Hour,
@@ -63,17 +70,6 @@ func isDirectory(t fhir.Type) bool { return slices.Contains(directoryTypes, t) }
 // their basis: they are the family's and the gateway's own.
 var providerHidden = []fhir.Type{"AuditEvent"}
 
-// birthday gives the moment, in the site's zone, at which a person is of an age.
-// A partial birth date takes its earliest reading, which gives a proxy less;
-// 29 February becomes 1 March in other years.
-func birthday(birthDate string, years int, zone *time.Location) (time.Time, bool) {
-	born, _, ok := dateSpan(birthDate, zone)
-	if !ok {
-		return time.Time{}, false
-	}
-	return time.Date(born.Year()+years, born.Month(), born.Day(), 0, 0, 0, 0, zone), true
-}
-
 // An ageBand is what a patient's age means for access.
 type ageBand int
 
@@ -83,15 +79,39 @@ const (
 	bandAdult                // the patient alone; also when the age cannot be told
 )
 
-func (p *Policy) band(birthDate string, now time.Time, zone *time.Location) ageBand {
-	adult, ok := birthday(birthDate, p.AdultAge, zone)
-	if !ok || !now.Before(adult) {
+// bandOf tells what a patient's age means at a moment. A partial birth date is
+// read as early as it may be, which gives a proxy less; an age that cannot be told
+// leaves a proxy nothing.
+func (g *Guard) bandOf(patient node, at time.Time) ageBand {
+	if g.rules.isEmancipated(patient, at) {
 		return bandAdult
 	}
-	if teen, _ := birthday(birthDate, p.TeenAge, zone); now.Before(teen) {
+	adult, ok := g.majority(patient)
+	if !ok || !at.Before(adult) {
+		return bandAdult
+	}
+	if teen, _, _ := age.Reached(patient.str("birthDate"), g.policy.TeenAge, g.zone); at.Before(teen) {
 		return bandChild
 	}
 	return bandTeen
+}
+
+// majority gives the moment at which a patient is of age.
+func (g *Guard) majority(patient node) (time.Time, bool) {
+	earliest, _, ok := age.Reached(patient.str("birthDate"), g.policy.AdultAge, g.zone)
+	return earliest, ok
+}
+
+// hasOwnSay tells whether a patient's own login counts. It opens what is hidden
+// even from guardians, so a partial birth date is read as late as it may be: while
+// they may still be a child neither they nor their guardians see that. From the
+// age of majority on there is nobody else.
+func (g *Guard) hasOwnSay(patient node, at time.Time) bool {
+	if g.bandOf(patient, at) == bandAdult {
+		return true
+	}
+	_, latest, ok := age.Reached(patient.str("birthDate"), g.policy.TeenAge, g.zone)
+	return ok && !at.Before(latest)
 }
 
 // addMonths adds calendar months at the same local time, clamped to the end of

@@ -19,20 +19,25 @@ func (g *Guard) tellFamily(tx *engine.Tx, n notice, patient, about string) error
 	return g.notify(tx, patient, n, to...)
 }
 
-// familyFor lists who decides for a patient today, has a login, and may see a
-// Consent: the same decision as for reading it. A guardian hears nothing of what a
+// familyFor lists the family with a login who may see a Consent, by the same
+// decision as for reading it; of an open request those who can answer it. A guardian hears nothing of what a
 // teenager keeps to themself, nor of what is kept from the guardian.
 func (g *Guard) familyFor(tx *engine.Tx, patient, about string) ([]string, error) {
-	v, _, err := live(tx, patient)
+	v, tree, err := live(tx, patient)
 	if err != nil || v == nil {
 		return nil, err
 	}
-	deciders, err := g.approvers(tx, v)
-	if err != nil {
+	consent, n, err := live(tx, about)
+	if err != nil || consent == nil {
 		return nil, err
 	}
-	consent, _, err := live(tx, about)
-	if err != nil || consent == nil {
+	var deciders []string
+	if n.str("status") == "proposed" {
+		deciders, err = g.approvers(tx, v, n)
+	} else {
+		deciders, err = g.family(tx, patient, tree)
+	}
+	if err != nil {
 		return nil, err
 	}
 	var list []string
@@ -66,11 +71,11 @@ func personIdentity(person string) smart.Identity {
 // a record was opened under the emergency rule, in the transaction that opens it.
 // Nobody can switch these off.
 func (g *Guard) NotifyBreakGlass(tx *engine.Tx, patient fhir.Key) error {
-	v, _, err := live(tx, patient.String())
+	v, tree, err := live(tx, patient.String())
 	if err != nil || v == nil {
 		return orNotFound(err)
 	}
-	family, err := g.approvers(tx, v)
+	family, err := g.family(tx, patient.String(), tree)
 	if err != nil {
 		return err
 	}

@@ -140,15 +140,11 @@ func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessReq
 	if slices.ContainsFunc(d.bases, func(b Basis) bool { return b.Code == BasisPCP || b.Code == BasisCareTeam }) {
 		return nil, false, refuse("patient", "You can see this record already.")
 	}
-	approvers, err := g.approvers(tx, v)
+	asked, err := g.compose(tx, c, v, patient, req)
 	if err != nil {
 		return nil, false, err
 	}
-	if len(approvers) == 0 {
-		return nil, false, &fhir.Error{Kind: fhir.Unprocessable, Issues: []fhir.Issue{{Code: "business-rule",
-			Text: "This patient has no portal account, so nobody can approve a request online.", Detail: fhir.Coding{System: g.rules.outcomeSystem(), Code: NoPortalAccount}}}}
-	}
-	r, err := g.put(tx, g.newRequest(tx.Now(), c, patient, req), id)
+	r, err := g.put(tx, asked, id)
 	if err != nil {
 		return nil, false, err
 	}
@@ -159,6 +155,25 @@ func (g *Guard) request(tx *engine.Tx, c Caller, patient fhir.Key, req AccessReq
 		return nil, false, err
 	}
 	return r, true, g.auditWrite(tx, c, "request-access", r, nil)
+}
+
+// compose makes a new request; there must be somebody to answer it.
+func (g *Guard) compose(tx *engine.Tx, c Caller, v *store.Version, patient fhir.Key, req AccessRequest) (node, error) {
+	n := g.newRequest(tx.Now(), c, patient, req)
+	if req.Confidential {
+		tree, err := fhir.Tree(v.Body)
+		if err == nil {
+			err = g.labelConfidential(tx, tree, n)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	family, err := g.approvers(tx, v, node{"meta": n["meta"]}) // also who asks, if they are one of them
+	if err == nil && len(family) == 0 {
+		err = g.errNobodyAnswers()
+	}
+	return n, err
 }
 
 func (g *Guard) newRequest(now time.Time, c Caller, patient fhir.Key, req AccessRequest) node {
@@ -250,89 +265,6 @@ func (g *Guard) answerBy(consent node) time.Time {
 	}
 	asked, _, _ := dateSpan(consent.str("dateTime"), g.zone)
 	return asked.Add(g.policy.AnswerBy)
-}
-
-// approvers lists who has a portal account and may decide for a patient today:
-// the patient from the teenage on, the guardians until majority.
-func (g *Guard) approvers(tx *engine.Tx, patient *store.Version) ([]string, error) {
-	tree, err := fhir.Tree(patient.Body)
-	if err != nil {
-		return nil, err
-	}
-	band := g.policy.band(node(tree).str("birthDate"), tx.Now(), g.zone)
-	var list []string
-	add := func(ref string) error {
-		has, err := hasLogin(tx.Reader(), ref)
-		if has {
-			list = append(list, ref)
-		}
-		return err
-	}
-	key := patient.Key.String()
-	if band != bandChild {
-		if err := add(key); err != nil {
-			return nil, err
-		}
-	}
-	guardians, err := g.guardians(tx, key, tree)
-	if err != nil {
-		return nil, err
-	}
-	for _, related := range guardians {
-		if err := add(related.key.String()); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
-}
-
-// A guardian is a RelatedPerson who may act for a patient today, and until when.
-type guardian struct {
-	key   fhir.Key
-	name  string
-	until time.Time
-}
-
-// guardians lists who may act for a patient today: nobody once the patient is of
-// age, and nobody whom a directive bars.
-func (g *Guard) guardians(tx *engine.Tx, key string, patient node) ([]guardian, error) {
-	if g.policy.band(patient.str("birthDate"), tx.Now(), g.zone) == bandAdult {
-		return nil, nil
-	}
-	adult, _ := birthday(patient.str("birthDate"), g.policy.AdultAge, g.zone)
-	related, err := findAll(tx, "RelatedPerson", ownedBy(key))
-	if err != nil {
-		return nil, err
-	}
-	var list []guardian
-	for _, v := range related {
-		tree, err := fhir.Tree(v.Body)
-		if err != nil {
-			return nil, err
-		}
-		n := node(tree)
-		end, ok := g.mayActFor(n, key, tx.Now())
-		if !ok {
-			continue
-		}
-		barred, err := isBarred(tx, key, v.Key.String())
-		if err != nil {
-			return nil, err
-		}
-		if !barred {
-			list = append(list, guardian{fhir.Key{Type: "RelatedPerson", ID: v.ID}, humanName(n.list("name")), earliest(adult, time.Time{}, end)})
-		}
-	}
-	return list, nil
-}
-
-// isBarred reports whether a directive of the patient denies a person by name: a
-// guardian under a custody order has no say and hears of nothing.
-func isBarred(tx *engine.Tx, patient, person string) (bool, error) {
-	found, err := findAll(tx, "Consent", store.And{
-		ownedBy(patient), search.TokenTerm("status", "", "active"), store.Equal{Name: termDenies, Value: person},
-	})
-	return len(found) > 0, err
 }
 
 // maxBases is for how many patients of a resource it is noted on which bases it was

@@ -89,7 +89,7 @@ func (g *Guard) Select(ctx context.Context, c Caller, sel Selection) (*Selected,
 			if d.permitted() {
 				e.concern(d)
 				e.Returned = append(e.Returned, v.Key.String())
-				card, err := g.card(v, d)
+				card, err := g.card(v, d, tx.Now())
 				if err != nil {
 					return err
 				}
@@ -245,7 +245,7 @@ func (g *Guard) outcomeCode(tx *engine.Tx, c Caller, patient *store.Version) (st
 	if open != nil {
 		return RequestPending, nil
 	}
-	approvers, err := g.approvers(tx, patient)
+	approvers, err := g.approvers(tx, patient, nil)
 	if err != nil {
 		return "", err
 	}

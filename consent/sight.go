@@ -152,7 +152,7 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 	case "Communication": // a notice tells of what others may not know of
 		all = append(all, store.Or{store.Not{Expr: store.Equal{Name: termKind, Value: kindNotice}}, referenceIn("recipient", s.selves())})
 	}
-	return all
+	return append(all, s.notAboutOrders(t)...)
 }
 
 // deniedByAnOwner holds for resources of which some owner's consents deny the

@@ -59,16 +59,22 @@ func (g *Guard) requireProof(tx *engine.Tx, c Caller) error {
 		Issues: []fhir.Issue{{Text: "This needs a sign-in that is stronger, or not as long ago."}}}
 }
 
-// proveWrite is requireProof for a write of a whole resource; after is nil for a
-// deletion.
+// proveWrite is requireProof for a write of a whole resource, which must also be
+// the caller's alone to decide; after is nil for a deletion.
 func (g *Guard) proveWrite(tx *engine.Tx, c Caller, t *task, after node) error {
-	if len(g.stepUps) == 0 || t.Type != "Consent" && t.Type != "CareTeam" {
+	if t.Type != "Consent" && t.Type != "CareTeam" {
 		return nil
 	}
 	_, before, err := live(tx, t.key.String())
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	if err := g.agreedWrite(tx, c, t.Type, before, after); err != nil {
+		return err
+	}
+	switch {
+	case len(g.stepUps) == 0:
+		return nil
 	case t.Type == "Consent":
 		return g.requireProofFor(tx, c, before, after)
 	case t.does != Delete:
@@ -78,18 +84,23 @@ func (g *Guard) proveWrite(tx *engine.Tx, c Caller, t *task, after node) error {
 }
 
 // requireProofFor is requireProof for a directive, before and after a write; nil
-// stands for none. It is needed when the write permits something, or takes back
-// what denied something: exceptions turn the one into the other, so a provision
-// with exceptions counts as both.
+// stands for none.
 func (g *Guard) requireProofFor(tx *engine.Tx, c Caller, before, after node) error {
-	nested := func(n node) bool { return n.obj("provision")["provision"] != nil }
-	kind := func(n node) string { return cmp.Or(n.obj("provision").str("type"), "permit") }
-	permits := after != nil && (kind(after) != "deny" || nested(after))
-	denied := before != nil && (kind(before) != "permit" || nested(before))
-	if !permits && !denied {
+	if permits, lifts := opens(before, after); !permits && !lifts {
 		return nil
 	}
 	return g.requireProof(tx, c)
+}
+
+// opens tells whether a write of a directive permits something, and whether it may
+// take back what denied something: exceptions turn the one into the other, so a
+// provision with exceptions counts as both.
+func opens(before, after node) (permits, lifts bool) {
+	nested := func(n node) bool { return n.obj("provision")["provision"] != nil }
+	kind := func(n node) string { return cmp.Or(n.obj("provision").str("type"), "permit") }
+	permits = after != nil && (kind(after) != "deny" || nested(after))
+	lifts = before != nil && (kind(before) != "permit" || nested(before))
+	return permits, lifts
 }
 
 // requireProofForTeam is requireProof for a care team that is written whole: it is

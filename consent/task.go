@@ -304,7 +304,7 @@ func (g *Guard) prepare(c Caller, t *task) error {
 		}
 	}
 	t.prepared, t.body = p, nil
-	if t.Type != "Consent" && t.Type != "CareTeam" && t.at >= 0 {
+	if !slices.Contains([]fhir.Type{"Consent", "CareTeam", "Patient"}, t.Type) && t.at >= 0 {
 		p.Trim()
 	}
 	if t.Type != "Consent" || t.does != Create || c.Identity.Role != smart.Provider {
@@ -426,6 +426,10 @@ func (g *Guard) checkPolicy(tx *engine.Tx, c Caller, t *task) error {
 		return g.checkDirective(c, tx, node(t.prepared.Tree))
 	case "CareTeam":
 		return g.checkTeams(tx, c, node(t.prepared.Tree))
+	case "Patient":
+		if err := g.checkEmancipation(tx, c, t.key, node(t.prepared.Tree)); err != nil {
+			return err
+		}
 	}
 	return g.notForOneself(tx, c, t.key, t.prepared.Terms())
 }

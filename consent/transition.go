@@ -3,9 +3,11 @@ package consent
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"mypatients/fhir"
+	"mypatients/fhir/engine"
 	"mypatients/fhir/store"
 )
 
@@ -32,7 +34,7 @@ func refuse(element, format string, args ...any) error {
 // checkConsent holds what is true of every Consent whoever writes it: provisions
 // nest no deeper than can be read, the patient never changes, and requests and
 // invitations move only along their transitions, never widening.
-func (r *Rules) checkConsent(before, after *store.Version) error {
+func (r *Rules) checkConsent(_ *engine.Tx, before, after *store.Version) error {
 	var old node
 	if before != nil && !before.Deleted {
 		tree, err := fhir.Tree(before.Body)
@@ -44,6 +46,9 @@ func (r *Rules) checkConsent(before, after *store.Version) error {
 	if after.Deleted {
 		if r.kindOf(old) != "" {
 			return refuse("Consent", "A request or an invitation is never deleted; revoke it.")
+		}
+		if _, denied := r.actorsOf(rootOf(old), false, nil, nil); slices.ContainsFunc(denied, isRelated) {
+			return refuse("Consent", "What limits a guardian is never deleted, for what refers to it would come to light; set its status to inactive.")
 		}
 		return nil
 	}
@@ -77,6 +82,8 @@ func (r *Rules) checkConsent(before, after *store.Version) error {
 	return r.checkMove(kind, old, now)
 }
 
+func isRelated(ref string) bool { return strings.HasPrefix(ref, "RelatedPerson/") }
+
 func (r *Rules) checkNew(n node) error {
 	kind := r.kindOf(n)
 	if kind == "" {
@@ -94,6 +101,9 @@ func (r *Rules) checkNew(n node) error {
 func (r *Rules) checkMove(kind string, old, now node) error {
 	from, to := old.str("status"), now.str("status")
 	if from == to {
+		if from == "active" && r.isTakenOver(old, now) {
+			return narrower(old.obj("provision"), now.obj("provision"))
+		}
 		if !reflect.DeepEqual(without(old, "meta", "text"), without(now, "meta", "text")) {
 			return refuse("Consent.status", "A consent that is %s changes only by being answered, withdrawn or revoked.", from)
 		}
@@ -118,6 +128,16 @@ func (r *Rules) checkMove(kind string, old, now node) error {
 		return refuse("Consent.provision", "Only an approval may change what is permitted.")
 	}
 	return nil
+}
+
+// isTakenOver tells whether all that happens is that a patient takes over, perhaps
+// in part, what others gave.
+func (r *Rules) isTakenOver(old, now node) bool {
+	free := []string{"meta", "text", "performer", "dateTime", "provision"}
+	patient := relativeTo(r.base, now.ref("patient"))
+	is := func(p node) bool { return relativeTo(r.base, p.str("reference")) == patient }
+	given := now.list("performer")
+	return len(given) == 1 && is(given[0]) && !slices.ContainsFunc(old.list("performer"), is) && reflect.DeepEqual(without(old, free...), without(now, free...))
 }
 
 func without(n node, names ...string) node {

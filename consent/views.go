@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"slices"
 	"time"
 
 	"mypatients/fhir"
@@ -37,6 +38,7 @@ type Card struct {
 	MRN       string
 	BirthDate string // as recorded: a FHIR date, possibly partial
 	Gender    string
+	OfAge     bool // guardians decide nothing any more
 	Bases     []Basis
 	Until     time.Time // when the last of the bases ends; zero: no end is known
 }
@@ -74,8 +76,27 @@ type RequestView struct {
 	Reason   string
 	Classes  []fhir.Type // empty: the whole record
 	Label    string
+	Answers  []AnswerView // so far, while it waits and several people can answer; for the family
+	Conflict bool         // guardians have answered differently
+	May      bool         // the caller can answer
+	Mine     string       // what the caller has answered: approve, decline; empty: nothing
+	LeftOver bool         // it was given for the patient before they were of age, and waits for their own answer
 	Provider ProviderView
 	Patient  Card // for a provider who may not see the patient: only the key's zero value and what they typed
+}
+
+// An AnswerView shows what one of those who can answer a request has said.
+type AnswerView struct {
+	Name    string
+	Self    bool   // it is the caller
+	Patient bool   // it is the patient
+	Answer  string // approve, decline; empty: nothing yet
+	When    time.Time
+}
+
+// Answered tells whether somebody has answered a request that still waits.
+func (r RequestView) Answered() bool {
+	return slices.ContainsFunc(r.Answers, func(a AnswerView) bool { return a.Answer != "" })
 }
 
 // An AccessEntry is one row of "who can see": a person, and why.
@@ -86,6 +107,7 @@ type AccessEntry struct {
 	ConsentID string // set when the access can be stopped by revoking it
 	Version   int64
 	Member    fhir.Key // set when the access can be stopped by removing a care-team member
+	LeftOver  bool     // guardians gave it; the patient, of age now, has not answered it
 }
 
 // An InvitationView shows an invitation to those who may see it.
@@ -97,6 +119,8 @@ type InvitationView struct {
 	Expires time.Time
 	For     string // the addressee, as the issuer wrote it; may be empty
 	UsedBy  ProviderView
+	Answers []AnswerView // open: of those who have to agree; nobody, when that is settled
+	May     bool         // the caller can agree
 }
 
 // A Look is one row of "who looked".
@@ -134,7 +158,8 @@ type Narrowing struct {
 type AccessRequest struct {
 	Patient string // "Patient/1", or a handle from Select
 	Narrowing
-	Reason string // shown to the family
+	Reason       string // shown to the family
+	Confidential bool   // of a teenager: between them and the provider, not for their guardians
 }
 
 // An Invitation says for whom and for what an invitation is.
@@ -142,7 +167,8 @@ type Invitation struct {
 	Email string // addressee; only a provider registered with it can use the token
 	NPI   string // addressee; likewise
 	Narrowing
-	Word *CallersWord // on whose word staff make it; required of them
+	Word         *CallersWord // on whose word staff make it; required of them
+	Confidential bool         // of a teenager: between them and the provider, not for their guardians
 }
 
 // Invited is a new invitation. Token is shown this once.

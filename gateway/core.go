@@ -9,6 +9,7 @@ import (
 
 	"mypatients/config"
 	"mypatients/consent"
+	"mypatients/consent/quorum"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
@@ -123,6 +124,9 @@ func policy(c config.Policy) consent.Policy {
 	p.AnswerBy = time.Duration(c.AnswerByDays) * 24 * time.Hour
 	p.GrantMonths = c.GrantMonths
 	p.InvitationMonths = c.InvitationMonths
+	p.TeenAge, p.AdultAge, p.TeenHidden = c.TeenAge, c.AdultAge, c.TeenHidden
+	p.TeenApproval = map[string]quorum.Mode{"guardian": quorum.Guardian, "either": quorum.Either, "both": quorum.Both}[c.TeenApproval]
+	p.AllGuardians, p.KeepGuardianGrants = c.Guardians == "all", c.KeepGuardianGrants
 	p.RemindBefore = p.AnswerBy / 2
 	if c.RemindDays > 0 {
 		p.RemindBefore = time.Duration(c.RemindDays) * 24 * time.Hour
