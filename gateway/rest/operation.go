@@ -26,7 +26,7 @@ func (q *request) requestAccess() error {
 	if err != nil {
 		return err
 	}
-	ask := consent.AccessRequest{Patient: a.subject("patient"), Narrowing: a.narrowing(q), Reason: a.text("reason")}
+	ask := consent.AccessRequest{Patient: a.subject("patient"), Narrowing: a.narrowing(q), Reason: a.text("reason"), Confidential: a.truth("confidential")}
 	a.required("patient", ask.Patient != "")
 	if err := a.finish(); err != nil {
 		return err
@@ -40,6 +40,8 @@ func (q *request) requestAccess() error {
 }
 
 // approve: patient or guardian let the provider in, perhaps less far than asked.
+// Where others have to agree the Consent is still proposed, and its extension
+// answer-state says so.
 func (q *request) approve() error {
 	match, err := ifMatch(q.Request.Header.Values("If-Match"))
 	if err != nil {
@@ -93,7 +95,7 @@ func (q *request) invite() error {
 	if err != nil {
 		return err
 	}
-	invitation := consent.Invitation{Email: a.text("email"), NPI: a.text("npi"), Narrowing: a.narrowing(q),
+	invitation := consent.Invitation{Email: a.text("email"), NPI: a.text("npi"), Narrowing: a.narrowing(q), Confidential: a.truth("confidential"),
 		Word: &consent.CallersWord{Caller: a.text("caller"), Check: a.text("check"), Asked: a.text("asked")}}
 	if err := a.finish(); err != nil {
 		return err

@@ -138,6 +138,19 @@ func (a *arguments) word(arg argument) string {
 	return ""
 }
 
+// truth takes a boolean; false when it is not given.
+func (a *arguments) truth(name string) bool {
+	arg, ok := a.one(name)
+	if !ok {
+		return false
+	}
+	b, ok := arg.value.(bool)
+	if !ok || arg.kind != "valueBoolean" {
+		a.wrong(arg, "This must be a boolean.")
+	}
+	return b
+}
+
 // into adds arguments that are primitives to a query.
 func (a *arguments) into(query url.Values, names ...string) {
 	for _, name := range names {

@@ -84,7 +84,11 @@ func (s *site) addMember(v *visit) error {
 	if err != nil {
 		return v.showCareTeam(v.form("q"), problems{"provider": "missing"})
 	}
-	if err := s.Guard.AddToCareTeam(v.ctx, v.caller(), who.Patient.Patient.ID, key, nil); err != nil {
+	err = s.Guard.AddToCareTeam(v.ctx, v.caller(), who.Patient.Patient.ID, key, nil)
+	if kindIs(err, fhir.Forbidden) && !unproven(err) {
+		return v.showCareTeam(v.form("q"), problems{"provider": "others"})
+	}
+	if err != nil {
 		return err
 	}
 	team, err := v.teamEntries(who.Patient.Patient.ID)

@@ -71,8 +71,12 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 	provider := consent.ProviderView{Key: key, Name: text, Specialty: text, Organization: text, NPI: text}
 	claimed := provider
 	claimed.SelfClaimed = true
-	request := consent.RequestView{ID: "c1", Version: 1, State: consent.StateWaiting, Asked: now, Until: now, AnswerBy: now, Reason: text, Provider: claimed, Patient: card}
+	request := consent.RequestView{ID: "c1", Version: 1, State: consent.StateWaiting, Asked: now, Until: now, AnswerBy: now, Reason: text, Provider: claimed, Patient: card, May: true}
 	answered := request
+	leftOver, differing := request, request
+	leftOver.State, leftOver.LeftOver = consent.StateApproved, true
+	differing.Conflict, differing.Mine = true, "approve"
+	differing.Answers = []consent.AnswerView{{Name: text, Self: true, Answer: "approve"}, {Answer: "decline"}, {Name: text, Patient: true}}
 	answered.State, answered.Classes = consent.StateApproved, []fhir.Type{"Condition", "Basic"}
 	restrictedRequest, lessPrivate := request, request
 	restrictedRequest.Label, lessPrivate.Label, lessPrivate.Provider = restricted, "L", provider
@@ -122,8 +126,8 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"record":   append(records, &hidden),
 		"print":    {&printed, &recordView{Report: &consent.AccessReport{}}},
 		"open":     {openView{Patient: record.Patient, Apps: []smart.Client{{ID: text, Name: text}, {ID: "x"}}}, openView{}},
-		"family":   {familyView{Requests: []consent.RequestView{restrictedRequest, answered}, Patients: []consent.Card{card}}, familyView{Self: true, Patients: []consent.Card{{}}}, familyView{}},
-		"decision": {decisionView{Request: restrictedRequest, Boxes: ticked, Span: "date", Date: text, Less: true, Private: true}, decisionView{Request: request}, decisionView{Request: lessPrivate}, decisionView{Request: restrictedAnswered}, decisionView{Request: answered, Parts: []string{"problems", "other"}, Self: true}},
+		"family":   {familyView{Requests: []consent.RequestView{restrictedRequest, differing, answered}, Patients: []consent.Card{card}}, familyView{Self: true, Patients: []consent.Card{{}}}, familyView{}},
+		"decision": {decisionView{Request: restrictedRequest, Boxes: ticked, Span: "date", Date: text, Less: true, Private: true}, decisionView{Request: request}, decisionView{Request: differing}, decisionView{Request: leftOver}, decisionView{Request: consent.RequestView{State: consent.StateWaiting}, WhyNot: "own"}, decisionView{Request: lessPrivate}, decisionView{Request: restrictedAnswered}, decisionView{Request: answered, Parts: []string{"problems", "other"}, Self: true}},
 		"access":   {accessView{about: who, Groups: grouped([]consent.AccessEntry{entry, onTeam})}, accessView{}},
 		"stop":     {stopView{about: who, Entry: entry}, stopView{}},
 		"careteam": {careTeamView{about: who, Team: []consent.AccessEntry{onTeam}, Query: text, Found: []consent.ProviderView{claimed, provider}}, careTeamView{Query: text}, careTeamView{}},

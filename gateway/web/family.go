@@ -44,6 +44,7 @@ type decisionView struct {
 	Less    bool // the choice of less is open
 	Private bool // the box for especially private information, in the choice of less
 	Self    bool
+	WhyNot  string // the person cannot answer: own, refused; empty: they can
 }
 
 // request reads an access request that the family may see.
@@ -67,6 +68,9 @@ func (s *site) decisionPage(v *visit) error {
 func (v *visit) showDecision(status int, view decisionView, wrong problems) error {
 	view.Parts = partsOf(view.Request.Classes)
 	view.Self = v.who.role == smart.Patient
+	if !view.Request.May {
+		view.WhyNot = v.whyNot(&view.Request)
+	}
 	return v.show(status, "decision", view, wrong)
 }
 
@@ -76,6 +80,9 @@ func (s *site) decide(v *visit) error {
 	r, err := v.accessRequest()
 	if err != nil {
 		return err
+	}
+	if r.LeftOver && v.form("action") == "keep" {
+		return v.keep(r)
 	}
 	if r.State != consent.StateWaiting || v.form("version") != itoa(int(r.Version)) {
 		v.flash(flash{Code: "changed"})
@@ -113,8 +120,25 @@ func (s *site) decide(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if said, err = v.settled(r.ID, said); err != nil {
+		return err
+	}
 	v.flash(said)
 	return v.redirect("/patient")
+}
+
+// settled gives what to say of an answer: perhaps it decides nothing yet.
+func (v *visit) settled(id string, said flash) (flash, error) {
+	r, err := v.site.Guard.Request(v.ctx, v.caller(), id)
+	switch {
+	case kindIs(err, fhir.NotFound): // not theirs to see any more
+		return said, nil
+	case err != nil || r.State != consent.StateWaiting:
+		return said, err
+	case r.Conflict:
+		return flash{Code: "conflict", Name: said.Name}, nil
+	}
+	return flash{Code: said.Code + "-so-far", Name: said.Name}, nil
 }
 
 // whyNot says why the person may not answer a request: they may be the one who
@@ -158,4 +182,18 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// keep makes an access that was given for a patient, who is of age now, their own.
+func (v *visit) keep(r *consent.RequestView) error {
+	_, err := v.site.Guard.Approve(v.ctx, v.caller(), r.ID, consent.Narrowing{}, &r.Version)
+	switch {
+	case kindIs(err, fhir.Conflict, fhir.Precondition, fhir.Unprocessable):
+		v.flash(flash{Code: "changed"})
+	case err != nil:
+		return err
+	default:
+		v.flash(flash{Code: "kept", Name: r.Provider.Name})
+	}
+	return v.redirect("/patient")
 }

@@ -18,6 +18,9 @@ type inviteView struct {
 	Parts []partView
 	Span  string // 3, 6, 12 (months), date: how long the invited can see the record
 	Date  string
+
+	Teen         bool // the person is a patient who is not of age
+	Confidential bool
 }
 
 // An invitedView shows a new invitation, this once.
@@ -39,6 +42,7 @@ func (v *visit) showInvite(view inviteView, wrong problems) error {
 		return err
 	}
 	view.about = who
+	view.Teen = who.Self && !who.Patient.OfAge
 	if view.List, err = v.site.Guard.Invitations(v.ctx, v.caller(), who.Patient.Patient.ID); err != nil {
 		return err
 	}
@@ -51,16 +55,25 @@ func (s *site) invite(v *visit) error {
 	if err != nil {
 		return err
 	}
-	if cancel := v.form("cancel"); cancel != "" {
-		return v.cancelInvitation(who, cancel)
+	for _, answer := range []struct {
+		action string
+		give   func(id string) error
+	}{
+		{"cancel", func(id string) error { return second(s.Guard.Revoke(v.ctx, v.caller(), id, "", nil)) }},
+		{"agree", func(id string) error { return second(s.Guard.Approve(v.ctx, v.caller(), id, consent.Narrowing{}, nil)) }},
+		{"refuse", func(id string) error { return second(s.Guard.Decline(v.ctx, v.caller(), id, "", nil)) }},
+	} {
+		if id := v.form(answer.action); id != "" {
+			return v.answerInvitation(who, id, answer.action, answer.give)
+		}
 	}
 	chosen := v.request.PostForm["part"]
 	view := inviteView{
 		Email: v.form("email"), Whole: v.form("what") != "parts", Span: v.form("span"), Date: v.form("date"),
-		Parts: boxes(nil, func(code string) bool { return slices.Contains(chosen, code) }),
+		Parts: boxes(nil, func(code string) bool { return slices.Contains(chosen, code) }), Confidential: v.form("confidential") == "yes",
 	}
 	wrong := problems{}
-	i := consent.Invitation{Email: view.Email}
+	i := consent.Invitation{Email: view.Email, Confidential: view.Confidential}
 	i.Until, i.Label = v.end(wrong), normal
 	i.Classes = v.classes(wrong)
 	if !addressee(view.Email) {
@@ -70,7 +83,12 @@ func (s *site) invite(v *visit) error {
 		return v.showInvite(view, wrong)
 	}
 	made, err := s.Guard.Invite(v.ctx, v.caller(), who.Patient.Patient.ID, i)
-	if kindIs(err, fhir.Unprocessable, fhir.Invalid) {
+	switch {
+	case kindIs(err, fhir.Unprocessable) && view.Confidential:
+		return v.showInvite(view, problems{"confidential": "refused"})
+	case kindIs(err, fhir.Forbidden) && !unproven(err):
+		return v.showInvite(view, problems{"others": "missing"})
+	case kindIs(err, fhir.Unprocessable, fhir.Invalid):
 		return v.showInvite(view, fields(err, "email", "email"))
 	}
 	if err != nil {
@@ -89,7 +107,8 @@ func addressee(email string) bool {
 	return err == nil && a.Address == email
 }
 
-func (v *visit) cancelInvitation(who about, id string) error {
+// answerInvitation cancels an invitation, or says whether the person agrees to it.
+func (v *visit) answerInvitation(who about, id, action string, give func(id string) error) error {
 	list, err := v.site.Guard.Invitations(v.ctx, v.caller(), who.Patient.Patient.ID)
 	if err != nil {
 		return err
@@ -97,14 +116,18 @@ func (v *visit) cancelInvitation(who about, id string) error {
 	if !slices.ContainsFunc(list, func(i consent.InvitationView) bool { return i.ID == id }) {
 		return fhir.ErrNotFound()
 	}
-	_, err = v.site.Guard.Revoke(v.ctx, v.caller(), id, "", nil)
+	err = give(id)
 	switch {
 	case kindIs(err, fhir.Conflict, fhir.Precondition, fhir.Unprocessable):
 		v.flash(flash{Code: "changed"})
 	case err != nil:
 		return err
+	case action == "agree":
+		v.flash(flash{Code: "agreed"})
 	default:
 		v.flash(flash{Code: "cancelled"})
 	}
 	return v.redirect(v.request.URL.Path)
 }
+
+func second[T any](_ T, err error) error { return err }

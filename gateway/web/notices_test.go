@@ -28,8 +28,8 @@ func TestNoticePreferences(t *testing.T) {
 func TestDeclinedIsToldWhen(t *testing.T) {
 	w := newWorld(t)
 	b, home := w.as("okafor", "/")
-	home.submit("Find patient", "mrn", "1001").follow("Request non-PCP access").submit("Request access").shows(200, "Your request was sent")
+	home.submit("Find patient", "mrn", "1002").follow("Request non-PCP access").submit("Request access").shows(200, "Your request was sent")
 	_, family := w.as("grace", "/patient")
 	family.follow("Read and answer").submit("Decline").shows(200, "You declined")
-	b.get("/").submit("Find patient", "mrn", "1001").shows(200, "not authorized to view this record", "Your last request was declined. You can ask again from").hides("Request non-PCP access")
+	b.get("/").submit("Find patient", "mrn", "1002").shows(200, "not authorized to view this record", "Your last request was declined. You can ask again from").hides("Request non-PCP access")
 }

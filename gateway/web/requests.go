@@ -25,6 +25,8 @@ type askView struct {
 	Private  bool // also what is marked as especially private
 	Reason   string
 	Spans    []spanView // the ends to choose from
+
+	Confidential bool // for the patient alone, a teenager
 }
 
 // A spanView is a length to choose and the end that it leads to; the end is zero
@@ -137,7 +139,8 @@ func (s *site) ask(v *visit) error {
 	chosen := v.request.PostForm["part"]
 	view := askView{
 		Patient: v.form("patient"), Span: v.form("span"), Date: v.form("date"), Whole: v.form("what") != "parts", Reason: v.form("reason"), Private: v.ticked(),
-		Parts: boxes(nil, func(code string) bool { return slices.Contains(chosen, code) }),
+		Confidential: v.form("confidential") == "yes",
+		Parts:        boxes(nil, func(code string) bool { return slices.Contains(chosen, code) }),
 	}
 	if view.Patient == "" {
 		return v.redirect("/")
@@ -146,7 +149,7 @@ func (s *site) ask(v *visit) error {
 		return v.showAsk(view, nil)
 	}
 	wrong := problems{}
-	request := consent.AccessRequest{Patient: view.Patient, Reason: view.Reason}
+	request := consent.AccessRequest{Patient: view.Patient, Reason: view.Reason, Confidential: view.Confidential}
 	request.Until, request.Label = v.end(wrong), ceiling(restricted, view.Private)
 	request.Classes = v.classes(wrong)
 	if len(view.Reason) > maxReason {
