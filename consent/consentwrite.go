@@ -79,7 +79,11 @@ func (g *Guard) updateConsent(tx *engine.Tx, c Caller, t *task) (handled bool, r
 	if t.OnlyNew || t.clashes {
 		return true, nil, t.taken()
 	}
-	if found.Version != t.seen { // whoever comes second finds it answered
+	heard, err := lastAnswer(tx.Reader(), t.key.ID)
+	if err != nil {
+		return true, nil, err
+	}
+	if found.Version != t.seen || heard != t.heard { // whoever comes second finds it answered
 		return false, nil, fhir.Errorf(fhir.Conflict, "The request was answered meanwhile.")
 	}
 	r, err = g.moveByBody(tx, c, t, before, n)

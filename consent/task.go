@@ -36,6 +36,7 @@ type task struct {
 	newID   string         // of what is created
 	base    *fhir.Resource // what a patch is applied to
 	seen    int64          // the version that is replaced; 0: none
+	heard   int64          // of a request: the answers so far, see lastAnswer
 	labels  []any          // of that version
 	clashes bool           // an update meant to create meets a resource that is there
 
@@ -140,6 +141,12 @@ func (g *Guard) settle(tx *engine.Tx, c Caller, t *task) error {
 		return err
 	}
 	t.seen, t.labels, t.base = 0, nil, nil
+	if t.Type == "Consent" && (t.does == Update || t.does == Patch) {
+		var err error
+		if t.heard, err = lastAnswer(tx.Reader(), t.key.ID); err != nil {
+			return err
+		}
+	}
 	switch t.does {
 	case Update:
 		return g.settleUpdate(tx, c, t)
