@@ -207,12 +207,17 @@ func (g *Guard) settleUpdate(tx *engine.Tx, c Caller, t *task) error {
 			return err
 		}
 	}
-	return t.keepLabels(v.Body)
+	return g.keepLabels(t, v.Body)
 }
 
-func (t *task) keepLabels(body []byte) error {
+// keepLabels notes the labels of a body that others than the rules gave.
+func (g *Guard) keepLabels(t *task, body []byte) error {
 	tree, err := fhir.Tree(body)
-	t.labels, _ = node(tree).obj("meta")["security"].([]any)
+	for _, c := range node(tree).obj("meta").list("security") {
+		if c.extension(g.rules.labelMark()) == nil {
+			t.labels = append(t.labels, c.any())
+		}
+	}
 	return err
 }
 
@@ -230,7 +235,7 @@ func (g *Guard) settlePatch(tx *engine.Tx, c Caller, t *task) error {
 	if err := t.matches(t.seen); err != nil {
 		return err
 	}
-	return t.keepLabels(t.base.JSON)
+	return g.keepLabels(t, t.base.JSON)
 }
 
 // matches compares the newest version with If-Match.

@@ -17,6 +17,8 @@
 // only to those who may see it and the newest. In the answer to _at a deletion
 // stands only when it was made within that time. A history is in the order of
 // commits, from which the times differ by no more than a transaction lasts.
+// Security labels that the server gives by rules of its own change without a new
+// version, those of old versions too.
 // Includes beyond 1000 resources for a page are refused instead of cut.
 // Bundle.total is there when it costs nothing or is asked for. $everything takes
 // what is of no clinical time for all times, and brings what a record refers to
