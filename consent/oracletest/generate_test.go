@@ -175,7 +175,7 @@ func (m *maker) labels(percent int) []coding {
 }
 
 func (m *maker) sensitivity() string {
-	return pick(m, "ETH", "ETHUD", "OPIOIDUD", "PSY", "SDV", "HIV", "SEX", "STD", "SUD", "PSYTHPN", "ADOL", "GDIS")
+	return pick(m, "ETH", "ETHUD", "OPIOIDUD", "PSY", "SDV", "HIV", "SEX", "STD", "SUD", "PSYTHPN", "ADOL", "GDIS", "GENDER", "MH")
 }
 
 var clinical = []string{"Observation", "Condition", "Encounter", "MedicationRequest", "Procedure", "DiagnosticReport", "DocumentReference",

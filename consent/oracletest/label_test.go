@@ -9,11 +9,11 @@ const levels = "ULMNRV"
 var covers = map[string][]string{
 	"ETH": {"ETHUD", "OPIOIDUD", "SUD"},
 	"SUD": {"ETH", "ETHUD", "OPIOIDUD"},
-	"SEX": {"STD", "GDIS", "HIV"}, "PSY": {"PSYTHPN"}, "STD": {"HIV"},
+	"SEX": {"STD", "GENDER", "HIV"}, "PSY": {"MH", "PSYTHPN"}, "MH": {"PSY", "PSYTHPN"}, "STD": {"HIV"},
 }
 
 // sensitivities are the codes of v3-ActCode that this project knows as such.
-var sensitivities = []string{"ETH", "ETHUD", "OPIOIDUD", "PSY", "SDV", "HIV", "SEX", "STD", "SUD", "GDIS", "PSYTHPN", "ADOL", "PRS", "PHY", "CEL", "TBOO"}
+var sensitivities = []string{"ETH", "ETHUD", "OPIOIDUD", "PSY", "SDV", "HIV", "SEX", "STD", "SUD", "GDIS", "GENDER", "MH", "PSYTHPN", "ADOL", "PRS", "PHY", "CEL", "TBOO"}
 
 func isLevel(c coding) bool {
 	return c.system == confidentiality && len(c.code) == 1 && slices.Contains([]byte(levels), c.code[0])
