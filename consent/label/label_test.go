@@ -210,7 +210,7 @@ func TestVocabulary(t *testing.T) {
 		t.Error("X is known")
 	}
 	for code, want := range map[string]string{
-		"SEX": "GDIS GENDER HIV SEX STD", "ETH": "ETH ETHUD OPIOIDUD SUD", "SUD": "ETH ETHUD OPIOIDUD SUD",
+		"SEX": "GENDER HIV SEX STD", "ETH": "ETH ETHUD OPIOIDUD SUD", "SUD": "ETH ETHUD OPIOIDUD SUD",
 		"PSY": "MH PSY PSYTHPN", "HIV": "HIV", "unknown": "unknown",
 	} {
 		if got := strings.Join(label.Closure([]string{code}), " "); got != want {
