@@ -320,3 +320,58 @@ func (c *chance) compare(guards ...*consent.Guard) bool {
 	}
 	return same
 }
+
+// TestMyPatientsInPages walks the pages of a provider whose panel is listed, and of
+// the same when it is joined.
+func TestMyPatientsInPages(t *testing.T) {
+	w := newWorld(t)
+	for i := range 45 {
+		w.put(`{"resourceType":"Patient","id":"many-%02d","name":[{"family":"F%02[1]d"}],"birthDate":"2020-02-02","generalPractitioner":[{"reference":"Practitioner/okafor"}]}`, i)
+	}
+	for _, listed := range []int{1000, -1} {
+		g, c := w.another(listed, func(*consent.Policy) {}), w.as("okafor")
+		var names []string
+		pages, from := 0, ""
+		for {
+			cards, next, err := g.MyPatients(t.Context(), c, from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, card := range cards {
+				names = append(names, card.Name)
+			}
+			pages++
+			if next != "" {
+				_, _, err := g.MyPatients(t.Context(), w.as("adams"), next)
+				wantKind(t, err, fhir.Invalid)
+			}
+			if from = next; from == "" {
+				break
+			}
+		}
+		if pages != 3 || len(names) != 45 || !slices.IsSorted(names) || len(slices.Compact(names)) != 45 {
+			t.Errorf("listed=%d: got %d pages, %v", listed, pages, names)
+		}
+		cards, err := g.ThePatients(t.Context(), c, []string{"many-03", "ava", "nobody", "many-07,mateo"})
+		if err != nil || len(cards) != 1 || cards[0].Patient.ID != "many-03" {
+			t.Errorf("listed=%d: got %v %v, want many-03 alone", listed, cards, err)
+		}
+	}
+}
+
+// TestJoinedIsRecorded has the log tell on which basis somebody looked whose panel
+// is joined.
+func TestJoinedIsRecorded(t *testing.T) {
+	w := newWorld(t)
+	g := w.another(-1, func(*consent.Policy) {})
+	for name, why := range map[string]consent.BasisCode{"chen": consent.BasisCareTeam, "adams": consent.BasisPCP} {
+		if _, err := g.Search(t.Context(), w.as(name), "Observation", url.Values{}, false); err != nil {
+			t.Fatal(err)
+		}
+		looks, err := w.guard.WhoLooked(t.Context(), w.as("grace"), "mateo", 1)
+		if err != nil || len(looks) != 1 || !slices.Equal(looks[0].Why, []consent.BasisCode{why}) {
+			t.Errorf("%s: got %+v %v, want %s", name, looks, err, why)
+		}
+		w.clock.pass(time.Second)
+	}
+}
