@@ -53,9 +53,6 @@ func newViewer(tx *engine.Tx, c Caller, s *sighting, patient string) *viewer {
 
 // show gives a row as the viewer may see it, or that they may not.
 func (v *viewer) show(row audit.Row) (audit.Row, bool, error) {
-	if v.sight.isVain(row.Entry, v.patient) {
-		return row, false, nil
-	}
 	own := *row.Entry
 	own.Returned, own.About, own.Asked = nil, nil, nil
 	hides, shows := false, false
@@ -83,6 +80,9 @@ func (v *viewer) show(row audit.Row) (audit.Row, bool, error) {
 		return row, false, nil
 	}
 	if !v.self && row.Person == v.patient && (len(own.Returned) == 0 || !changesRecord(row.Action)) {
+		return row, false, nil
+	}
+	if len(own.Returned) == 0 && v.sight.isVain(row.Entry, v.patient) {
 		return row, false, nil
 	}
 	bases, known, err := v.bases(row.Bases[v.patient])

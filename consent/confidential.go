@@ -74,10 +74,10 @@ func labelsLike(n node) map[string]any {
 	return map[string]any{"security": sens}
 }
 
-// isVain tells whether a row of a teenager's log is about a provider who looked for
-// them and found no way in. It is how such a thing begins, so guardians do not see
-// it.
+// isVain tells whether a row of a teenager's log, which shows nothing that was
+// returned, is about a provider who looked for them and found no way in. It is how
+// such a thing begins, so guardians do not see it.
 func (s *sighting) isVain(e *audit.Entry, patient string) bool {
 	teen := slices.ContainsFunc(s.decisions, func(d *decision) bool { return d.patient == patient && d.teen })
-	return teen && e.Role == smart.Provider && len(e.Bases[patient]) == 0 && len(e.Returned) == 0
+	return teen && e.Role == smart.Provider && len(e.Bases[patient]) == 0
 }

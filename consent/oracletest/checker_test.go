@@ -149,7 +149,7 @@ func (w *world) anyDeny(c *caller, p *patient, now time.Time) bool {
 
 // isSelf: the patient, from the age on at which they may have a login (§6).
 func (w *world) isSelf(c *caller, p *patient, now time.Time) bool {
-	return c.role == "patient" && slices.Contains(c.persons, "Patient/"+p.id) && band(p.birth, now, w.zone) != "child"
+	return c.role == "patient" && slices.Contains(c.persons, "Patient/"+p.id) && ownLogin(p.birth, now, w.zone)
 }
 
 // hasBasis lists the bases of step 2 but those that a consent gives.

@@ -62,6 +62,17 @@ func (p period) bounds(zone *time.Location) (from, to time.Time) {
 	return from, to
 }
 
+// ownLogin tells whether a patient's own login counts: from 13 on, and for sure. What
+// is hidden from a guardian is not opened to one who may still be a child.
+func ownLogin(birth string, now time.Time, zone *time.Location) bool {
+	if band(birth, now, zone) == "adult" {
+		return true
+	}
+	_, after := span(birth, zone)
+	last := after.AddDate(0, 0, -1)
+	return !now.Before(time.Date(last.Year()+13, last.Month(), last.Day(), 0, 0, 0, 0, zone))
+}
+
 // An age band: child, teen, or adult, also when the birth date is not known (§6).
 // A partial birth date takes its earliest reading, which gives the proxy less.
 // On 29 February born people are older on 1 March in other years.
