@@ -115,6 +115,7 @@ func (n *provision) denies(is func(actor) bool) bool {
 // opensFor: one owner's record is open to the caller as far as this resource.
 // What only those who work in the house see, no consent of the family is about.
 func (w *world) opensFor(c *caller, r *resource, p *patient, now time.Time) bool {
+	r = w.asLabelled(r)
 	if w.isSelf(c, p, now) || c.role == "staff" {
 		return w.isSelf(c, p, now) || w.hasBasis(c, r, p, now)
 	}

@@ -37,7 +37,7 @@ func TestNothingHiddenShows(t *testing.T) {
 			one := newGate(t, w, now)
 			other := newGate(t, w.differing(m, c), now)
 			for _, hidden := range w.all() {
-				if reads, finds := w.may(c, hidden, now); !reads && !finds && m.chance(30) && hidden.kind != "Consent" && slices.Contains(clinical, hidden.kind) {
+				if reads, finds := w.may(c, hidden, now); !reads && !finds && m.chance(30) && hidden.kind != "Consent" && slices.Contains(clinical, hidden.kind) && !w.gives(hidden) {
 					other.drop(hidden.ref())
 				}
 			}
@@ -54,6 +54,12 @@ func TestNothingHiddenShows(t *testing.T) {
 	}
 }
 
+// gives tells whether others take labels over from a resource: who may see those
+// learns from theirs what it is about, as is meant.
+func (w *world) gives(r *resource) bool {
+	return slices.ContainsFunc(w.resources, func(other *resource) bool { return slices.Contains(w.givers(other), r) })
+}
+
 // differing is the world with what a caller may not see changed: clinical
 // resources get other content, labels, times; more of them are added, and
 // directives, about others, of patients whom the caller does not see.
@@ -65,7 +71,7 @@ func (w *world) differing(m *maker, c *caller) *world {
 		return !reads && !finds
 	}
 	for _, r := range w.resources {
-		if hidden(w, r) && slices.Contains(clinical, r.kind) {
+		if hidden(w, r) && slices.Contains(clinical, r.kind) && !w.gives(r) {
 			changed := *r
 			changed.labels = append(slices.Clone(r.labels), m.labels(80)...)
 			changed.code.code = ""

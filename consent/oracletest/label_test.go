@@ -69,3 +69,36 @@ func allNamed(named, codes []string) bool {
 		return !slices.ContainsFunc(named, func(n string) bool { return stands(n, c) })
 	})
 }
+
+// giving are the references along which labels flow, one step: what is said of a
+// result is said of its report.
+var giving = []string{"hasMember", "result", "diagnosis", "reasonReference", "evidence"}
+
+// givers lists what a resource takes labels over from: what it refers to so in the
+// record of the same patient.
+func (w *world) givers(r *resource) (list []*resource) {
+	for _, element := range giving {
+		for _, ref := range r.links[element] {
+			for _, other := range w.resources {
+				if other.ref() == ref && slices.ContainsFunc(w.owners(other), func(p *patient) bool { return slices.Contains(w.owners(r), p) }) {
+					list = append(list, other)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// asLabelled gives a resource with the labels that it takes over too: sensitivities,
+// and what is above normal.
+func (w *world) asLabelled(r *resource) *resource {
+	whole := *r
+	for _, giver := range w.givers(r) {
+		for _, l := range giver.labels {
+			if isSensitivity(l) || isLevel(l) && rank(l.code) > rank("N") {
+				whole.labels = append(slices.Clone(whole.labels), l)
+			}
+		}
+	}
+	return &whole
+}
