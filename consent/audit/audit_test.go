@@ -101,13 +101,18 @@ func fillAt(t testing.TB, l *audit.Log, db store.Store, c *clock, rounds int) {
 // put writes entries as a transaction does.
 func put(t testing.TB, l *audit.Log, db store.Store, entries ...*audit.Entry) {
 	t.Helper()
-	ended := func(error) {}
+	var ended func(error)
+	end := func(err error) {
+		if ended != nil { // the last run came as far as that
+			ended(err)
+		}
+	}
 	err := db.Update(t.Context(), func(w store.Writer) (err error) {
-		ended(errors.New("again"))
+		end(errors.New("again"))
 		ended, err = l.Put(w, entries)
 		return err
 	})
-	ended(err)
+	end(err)
 	if err != nil {
 		t.Fatal(err)
 	}
