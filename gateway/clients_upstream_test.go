@@ -280,7 +280,7 @@ func (h *hospital) approving() {
 	page = okafor.submit(page, "username", url.Values{"username": {"dr.okafor"}, "password": {"demo"}})
 	page = okafor.submit(page, "mrn", url.Values{"mrn": {"1001"}})
 	page = okafor.open(h.URL + regexp.MustCompile(`/requests/new[^"]*`).FindString(page.text))
-	okafor.submit(page, "reason", url.Values{"reason": {"A murmur."}, "span": {"6"}, "part": nil, "private": nil}).has(h.t, 200, "Your request was sent")
+	okafor.submit(page, "reason", url.Values{"reason": {"A murmur."}, "span": {"6"}, "part": nil, "private": nil, "confidential": nil}).has(h.t, 200, "Your request was sent")
 
 	grace := newBrowser(h.t)
 	page = h.enter(grace, "/patient", "grace", nil)
