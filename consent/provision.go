@@ -72,7 +72,7 @@ func stance(p node, depth int) string {
 	return "deny"
 }
 
-// judge walks a provision (access-model: match, nesting). A child of the other
+// judge walks a provision, matching and nesting. A child of the other
 // type is an exception where its parent matched; one of the same type extends.
 // A root may have no type: then it has no opinion of its own, and those in it hold
 // where it matches.

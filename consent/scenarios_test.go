@@ -11,7 +11,7 @@ import (
 	"mypatients/fhir"
 )
 
-// TestKnownWaysToGetThisWrong holds the scenarios of §7 of the access model. What
+// TestKnownWaysToGetThisWrong holds what servers of this kind are known to get wrong. What
 // others test at length is named here by its shortest form.
 func TestKnownWaysToGetThisWrong(t *testing.T) {
 	for _, tt := range []struct {

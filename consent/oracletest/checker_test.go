@@ -10,7 +10,7 @@ import (
 var directory = []string{"Practitioner", "PractitionerRole", "Organization", "Location", "Medication"}
 
 // owned lists the elements whose patients own a resource: the compartment of
-// Patient, and the rules of §4 step 1 beside it.
+// Patient, and what compartments leave out.
 var owned = map[string][]string{
 	"Observation": {"subject", "performer"}, "Condition": {"subject", "asserter"}, "Encounter": {"subject"},
 	"MedicationRequest": {"subject"}, "Procedure": {"subject", "performer"}, "DiagnosticReport": {"subject"},
@@ -69,7 +69,7 @@ func (w *world) unsettled(c *caller, r *resource, p *patient, now time.Time) boo
 	return p != nil && len(w.owners(r)) > 1 && !w.opensFor(c, r, p, now)
 }
 
-// open is the decision without the scopes (§4 steps 1 to 6).
+// open is the decision without the scopes.
 func (w *world) open(c *caller, r *resource, now time.Time) bool {
 	if c.role == "system" || slices.Contains(directory, r.kind) {
 		return true
@@ -85,7 +85,7 @@ func (w *world) open(c *caller, r *resource, now time.Time) bool {
 
 // mayKnowOf: Consents are between the family and those they name. A provider sees
 // the requests and invitations that name them, staff all of those, and nobody a
-// deny that is about themself (§6).
+// deny that is about themself.
 func (w *world) mayKnowOf(c *caller, r *resource) bool {
 	if r.kind != "Consent" {
 		return true
@@ -148,7 +148,7 @@ func (w *world) anyDeny(c *caller, p *patient, now time.Time) bool {
 	})
 }
 
-// isSelf: the patient, from the age on at which they may have a login (§6).
+// isSelf: the patient, from the age on at which they may have a login.
 func (w *world) isSelf(c *caller, p *patient, now time.Time) bool {
 	return c.role == "patient" && slices.Contains(c.persons, "Patient/"+p.id) && ownLogin(p.birth, now, w.zone)
 }
@@ -230,7 +230,7 @@ func (w *world) employed(c *caller, now time.Time) []string {
 	return list
 }
 
-// selves is the caller and all they are (§4 step 4, actor).
+// selves is the caller and all they are.
 func (w *world) selves(c *caller, now time.Time) []string {
 	all, me := w.employed(c, now), w.members(c, now)
 	if c.family() { // they are named themselves

@@ -5,7 +5,7 @@ import "slices"
 // levels is the order of confidentiality.
 const levels = "ULMNRV"
 
-// covers lists what a sensitivity stands for besides itself (§4 step 4).
+// covers lists what a sensitivity stands for besides itself.
 var covers = map[string][]string{
 	"ETH": {"ETHUD", "OPIOIDUD", "SUD"},
 	"SUD": {"ETH", "ETHUD", "OPIOIDUD"},

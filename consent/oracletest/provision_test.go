@@ -25,7 +25,7 @@ type opinion struct {
 // deepest is how deep provisions may nest; what lies deeper denies.
 const deepest = 8
 
-// says gives the opinion of a consent (§4 steps 3 to 5). What cannot be interpreted
+// says gives the opinion of a consent. What cannot be interpreted
 // fails closed: it matches in a deny, and not in a permit.
 func (q *question) says(d *directive) opinion {
 	if d.status != "active" || d.scope != "patient-privacy" || d.patient != q.patient.id || !d.root.period.holds(q.now, q.w.zone) {

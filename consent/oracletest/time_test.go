@@ -30,7 +30,7 @@ func span(text string, zone *time.Location) (from, to time.Time) {
 	return from, from.AddDate(0, 0, 1)
 }
 
-// holds: start ≤ now < end (§4 step 4).
+// holds: start ≤ now < end.
 func (p period) holds(now time.Time, zone *time.Location) bool {
 	if p.start != "" {
 		if from, _ := span(p.start, zone); now.Before(from) {
@@ -73,7 +73,7 @@ func ownLogin(birth string, now time.Time, zone *time.Location) bool {
 	return !now.Before(time.Date(last.Year()+13, last.Month(), last.Day(), 0, 0, 0, 0, zone))
 }
 
-// An age band: child, teen, or adult, also when the birth date is not known (§6).
+// An age band: child, teen, or adult, also when the birth date is not known.
 // A partial birth date takes its earliest reading, which gives the proxy less.
 // On 29 February born people are older on 1 March in other years.
 func band(birth string, now time.Time, zone *time.Location) string {
