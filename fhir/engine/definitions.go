@@ -153,7 +153,7 @@ func readState(w store.Writer, target indexing, labels string) (s indexState, va
 	case !errors.Is(err, store.ErrNotFound):
 		return s, nil, err
 	}
-	entries, err := w.Log(store.LogQuery{Limit: 1})
+	entries, err := w.Log(store.LogQuery{Reverse: true, Limit: 1})
 	if err != nil {
 		return s, nil, err
 	}
