@@ -128,7 +128,7 @@ func (g *Guard) answerable(tx *engine.Tx, c Caller, a answer, id string) (*store
 	if visible, err := store.Eval(tx.Reader(), v, s.sight("Consent")); err != nil || !visible {
 		return nil, nil, nil, orNotFound(err)
 	}
-	if g.rules.kindOf(n) == "" {
+	if kind := g.rules.kindOf(n); kind == "" || kind == kindEmergency {
 		return nil, nil, nil, refuse("Consent", "This consent is neither a request nor an invitation.")
 	}
 	var d *decision

@@ -62,6 +62,9 @@ func (e *auditEntry) concern(decisions ...*decision) {
 			e.Patients = append(e.Patients, d.patient)
 		}
 		for _, b := range d.bases {
+			if b.Code == BasisEmergency {
+				e.Purpose = purposeBTG
+			}
 			basis := string(b.Code)
 			if b.Source != "" {
 				basis += " " + b.Source

@@ -56,13 +56,15 @@ var auditActions = map[string]auditAction{
 	"search-audit": dicom("110101", "", "R"), "verify-audit": dicom("110101", "", "E"),
 	"sign-in": dicom("110114", "110122", "E"), "sign-out": dicom("110114", "110123", "E"),
 	"register": dicom("110137", "", "C"), "unlink": dicom("110137", "", "U"), "roles": dicom("110136", "", "U"),
+	"sponsor": dicom("110137", "", "C"), "take-up-sponsorship": dicom("110137", "", "U"), "confirm-sponsored": dicom("110137", "", "U"), "end-sponsored": dicom("110137", "", "U"),
+	"list-sponsored": dicom("110112", "", "E"), "list-emergencies": dicom("110112", "", "E"),
 	"end-app": dicom("110137", "", "U"), "end-account": dicom("110137", "", "U"), "approve-app": dicom("110137", "", "C"), "decline-app": dicom("110137", "", "E"),
 	"add-client": dicom("110137", "", "C"), "change-client": dicom("110137", "", "U"), "end-client": dicom("110137", "", "U"), "remove-client": dicom("110137", "", "D"), "rotate-keys": dicom("110137", "", "U"),
 }
 
 // writingOperations are those that change the record.
 var writingOperations = []string{"request-access", "approve", "decline", "revoke", "withdraw", "lapse", "correct", "invite", "redeem-invitation",
-	"add to care team", "remove from care team"}
+	"add to care team", "remove from care team", "break-glass", "end-break-glass", "stop-emergency", "review-emergency"}
 
 func auditActionOf(action string) auditAction {
 	if a, ok := auditActions[action]; ok {

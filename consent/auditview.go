@@ -91,6 +91,9 @@ func (v *viewer) show(row audit.Row) (audit.Row, bool, error) {
 	}
 	own.Patients = []string{v.patient}
 	own.Bases = map[string][]string{v.patient: bases}
+	if own.Purpose == purposeBTG && row.Bases != nil && !slices.ContainsFunc(row.Bases[v.patient], ofEmergency) {
+		own.Purpose = "TREAT" // the emergency was another's
+	}
 	if row.Action == "select" && own.Outcome != "" {
 		own.Outcome = NotAuthorized
 	}
@@ -149,6 +152,12 @@ func (v *viewer) bases(all []string) (list []string, known bool, err error) {
 		list = append(list, code)
 	}
 	return list, len(list) > 0 || len(all) == 0, nil
+}
+
+// ofEmergency reports whether a basis of the log is an emergency access.
+func ofEmergency(basis string) bool {
+	code, _, _ := strings.Cut(basis, " ")
+	return code == string(BasisEmergency)
 }
 
 // changesRecord reports whether an action writes.

@@ -25,6 +25,7 @@ type decision struct {
 	rests   []string  // keys of the resources it rests on, whose epochs it carries
 
 	asker    *asker
+	vouching []vouching // of sponsored staff
 	self     bool
 	grants   []grant
 	consents []node // active consents of the patient
@@ -34,10 +35,12 @@ type decision struct {
 	exprs map[fhir.Type]opened // by type, made when first needed
 }
 
-// A grant is a basis with what it opens.
+// A grant is a basis with what it opens, less what the patient's consents deny
+// to those by whom it is judged: the asker of the decision, unless it names others.
 type grant struct {
-	basis Basis
-	opens func(fhir.Type) store.Expr
+	basis  Basis
+	opens  func(fhir.Type) store.Expr
+	judges []*asker
 }
 
 // permitted reports whether there is any basis at all.
@@ -70,6 +73,8 @@ func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, e
 		err = g.decideProxy(tx, p, d, tree)
 	case smart.Provider:
 		err = g.decideProvider(tx, p, d, v)
+	case smart.Sponsored:
+		err = g.decideSponsored(tx, p, d, v)
 	}
 	if err != nil {
 		return nil, err
@@ -92,7 +97,7 @@ func (g *Guard) newAsker(actors map[string]bool, family bool, now time.Time) *as
 
 func (d *decision) add(b Basis, opens func(fhir.Type) store.Expr) {
 	d.bases = append(d.bases, b)
-	d.grants = append(d.grants, grant{b, opens})
+	d.grants = append(d.grants, grant{basis: b, opens: opens})
 }
 
 func (g *Guard) decideSelf(p *person, d *decision, patient node, now time.Time) error {
@@ -280,8 +285,13 @@ func (g *Guard) addConsents(tx *engine.Tx, p *person, d *decision, patient node)
 		n := node(tree)
 		root := n.obj("provision")
 		d.asker.learnActors(tx, root)
-		if p.is(smart.Provider) {
-			if err := g.learn(tx, p, d, root); err != nil {
+		if p.treats() {
+			if err := g.learn(tx, p, d.asker, d, root); err != nil {
+				return err
+			}
+		}
+		for _, v := range d.vouching {
+			if err := g.learn(tx, v.person, v.asker, d, root); err != nil {
 				return err
 			}
 		}

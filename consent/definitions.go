@@ -37,6 +37,10 @@ var (
 		{"redeem-invitation", "Patient", true, "Use an invitation: a token and the MRN it is bound to.",
 			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"client_id", "string", "1", 0}},
 			[]parameterDef{{"consent", "Reference", "1", 1}, {"patient", "Reference", "1", 1}, {"launch", "string", "1", 0}}},
+		{"break-glass", "Patient", true, "Open a record in an emergency, for a short time, with the authorization that asks.",
+			[]parameterDef{{"patient", "Reference", "1", 1}, {"purpose", "code", "1", 1}, {"reason", "string", "1", 1}},
+			[]parameterDef{{"patient", "Reference", "1", 1}, {"until", "dateTime", "1", 1}}},
+		{"end-break-glass", "Patient", false, "End the emergency access to this patient that the authorization has begun.", nil, nil},
 		{"invite", "Patient", false, "Make an invitation to this patient's record.",
 			slices.Concat([]parameterDef{{"email", "string", "1", 0}, {"npi", "string", "1", 0}}, narrowing, word, between),
 			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"expires", "dateTime", "1", 1}, {"consent", "Reference", "1", 1}}},
@@ -57,14 +61,15 @@ type codeSystemDef struct {
 
 var codeSystems = []codeSystemDef{
 	{"workflow", "Kinds of workflow resources", [][2]string{
-		{kindInvitation, "An invitation to a record"}, {kindNotice, "A notice about access"}}},
+		{kindInvitation, "An invitation to a record"}, {kindEmergency, "An emergency access to a record"}, {kindNotice, "A notice about access"}}},
 	{"notice", "Kinds of notices", [][2]string{
 		{string(NoticeRequest), "Somebody asks for access"}, {string(NoticeReminder), "A request lapses soon"},
 		{string(NoticeConflict), "Those who decide answer differently"}, {string(NoticeInvited), "An invitation was made"},
 		{string(NoticeRedeemed), "An invitation was used"}, {string(NoticeInvitationEnding), "An invitation ends soon"},
 		{string(NoticeApproved), "A request was approved"}, {string(NoticeDeclined), "A request was declined"},
 		{string(NoticeRevoked), "An access was ended"}, {string(NoticeEnding), "An access ends soon"},
-		{string(NoticeBreakGlass), "A record was opened under the emergency rule"}}},
+		{string(NoticeBreakGlass), "A record was opened under the emergency rule"},
+		{string(NoticeSponsored), "Somebody who works for a provider has to be confirmed"}}},
 	{"selection-outcome", "Outcomes of Patient Selection", [][2]string{
 		{NotAuthorized, "The provider may not see the record"}, {RequestPending, "The provider's request waits for an answer"},
 		{NoPortalAccount, "Nobody with a portal account can answer a request"},
@@ -72,7 +77,8 @@ var codeSystems = []codeSystemDef{
 	{"access-basis", "Why somebody may see a record", [][2]string{
 		{string(BasisSelf), "It is their own"}, {string(BasisProxy), "They act for the patient"}, {string(BasisPCP), "They are the primary care provider"},
 		{string(BasisCareTeam), "They are on the care team"}, {string(BasisConsent), "The family approved their request"},
-		{string(BasisInvitation), "The family invited them"}, {string(BasisStaff), "They are staff"}, {string(BasisSystem), "It is a registered system"}}},
+		{string(BasisInvitation), "The family invited them"}, {string(BasisEmergency), "They opened it in an emergency"},
+		{string(BasisSponsored), "They work for a provider who may see it"}, {string(BasisStaff), "They are staff"}, {string(BasisSystem), "It is a registered system"}}},
 	{"answer-state", "What the answers to an open request have come to", [][2]string{
 		{AnswersWaiting, "Somebody else has to answer too"}, {AnswersConflict, "Guardians have answered differently: one of them declines"}}},
 	{"access-limit", "Limits of an access", [][2]string{
@@ -102,6 +108,7 @@ var extensions = []extensionDef{
 	{"self-registered", "The provider registered themself, and nobody has checked what they said", "boolean", "Practitioner"},
 	{"request-from", "From when a request that was declined can be made again", "dateTime", "OperationOutcome.issue"},
 	{"subscriber", "Stands for the app and the person that a subscription belongs to", "string", "Subscription"},
+	{"emergency-handle", "Stands for a patient in $break-glass, for the caller it was given to", "string", "OperationOutcome.issue"},
 	{"request-handle", "Stands for a patient in $request-access, for the caller it was given to", "string", "OperationOutcome.issue"},
 }
 

@@ -5,11 +5,13 @@
 // The rule, in one paragraph. A caller's scopes must allow the interaction
 // (scopes.go). A resource belongs to the patients whose compartment holds it.
 // A caller needs a basis on one of them: being the patient, their guardian,
-// their PCP, a member of their care team, or holding an access that the family
-// granted (decide.go). Consents of the patient then narrow or deny
-// (provision.go); a deny overrides every basis but the patient's own. The
-// result is compiled into a condition on index terms (sight.go), which the
-// engine puts into every plan: nothing is filtered after it was found. For a
+// their PCP, a member of their care team, holding an access that the family
+// granted (decide.go), working for one of these providers (sponsored.go), or having
+// opened the record in an emergency (breakglass.go). Consents of the patient then
+// narrow or deny (provision.go); a deny overrides every basis but the patient's own,
+// though in an emergency only one that names the provider does, unless the site says
+// otherwise. The result is compiled into a condition on index terms (sight.go), which
+// the engine puts into every plan: nothing is filtered after it was found. For a
 // provider with very many patients the bases themselves are part of that condition
 // (joined.go), and decisions are taken about those alone whose consents must be read.
 //
@@ -20,7 +22,7 @@
 //
 // Around the decision live the life cycles it rests on: access requests
 // (request.go), invitations (invite.go), care teams (careteam.go), accounts
-// (account.go); who of a family answers a question, and what several answers come
+// (account.go), staff whom providers sponsor (sponsorship.go); who of a family answers a question, and what several answers come
 // to (jury.go, answers.go, settle.go, and the packages age and quorum); what is
 // between a teenager and a provider (confidential.go), custody orders (custody.go)
 // and emancipation (emancipation.go); the notices they send (notice.go) to who may
@@ -67,6 +69,15 @@
 // who writes a reference to what is hidden from them gets a resource that is hidden
 // too. Text is not read. While rules that have changed are brought to what is
 // stored, a version is judged by the labels that it has.
+//
+// Purposes (v3-ActReason): BTG lies below ETREAT and that below TREAT, so a deny for
+// treatment reaches an emergency; a permit does only when it names BTG. An emergency
+// access is told of by a Consent of the scope "treatment", which is the gateway's
+// own and on which no decision rests. It opens nothing that several patients own,
+// one of whom denies.
+//
+// PCP by practice: an Organization in generalPractitioner stands for those with an
+// active PractitionerRole in that very organisation; partOf is not followed.
 //
 // Compartments: a Patient is opened by a basis on that very patient, not by one
 // on a patient they are linked to (Patient.link). What belongs to several

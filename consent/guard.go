@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mypatients/consent/audit"
+	"mypatients/consent/emergency"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/smart"
@@ -66,15 +67,16 @@ type Guard struct {
 	standing func(ctx context.Context, held smart.Grant) (smart.Grant, bool, error)
 	endpoint func(url string) bool
 
-	maxListed int
-	auditor   *auditor
-	persons   *cache[*person]
-	decisions *cache[*decision]
-	panels    *cache[*panel]
-	large     *cache[bool] // whether callers have very many patients
-	accounts  *cache[*Account]
-	statement atomic.Pointer[statement]
-	faults    faults
+	maxListed   int
+	auditor     *auditor
+	persons     *cache[*person]
+	decisions   *cache[*decision]
+	emergencies *cache[[]*emergency.Session] // that grants have begun and that run
+	panels      *cache[*panel]
+	large       *cache[bool] // whether callers have very many patients
+	accounts    *cache[*Account]
+	statement   atomic.Pointer[statement]
+	faults      faults
 }
 
 // Sizes of the caches, in values; each is a kilobyte or so.
@@ -113,8 +115,8 @@ func New(c Config) (*Guard, error) {
 		standing: c.Standing, endpoint: c.Endpoint,
 		auditor: &auditor{log}, persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[*panel](maxPanels), large: newCache[bool](maxPersons), maxListed: maxListed,
-		accounts: newCache[*Account](maxAccounts),
-		faults:   faults{tell: c.Unreadable, seen: map[fhir.Key]UnreadableConsent{}},
+		accounts: newCache[*Account](maxAccounts), emergencies: newCache[[]*emergency.Session](maxPersons),
+		faults: faults{tell: c.Unreadable, seen: map[fhir.Key]UnreadableConsent{}},
 	}, nil
 }
 
@@ -142,14 +144,26 @@ func (g *Guard) cachedPerson(tx *engine.Tx, c Caller) (*person, error) {
 	})
 }
 
-// cachedDecision is [Guard.decide] through the cache.
+// cachedDecision is [Guard.decide] through the cache, with what an emergency that
+// the grant of the caller has begun adds.
 func (g *Guard) cachedDecision(tx *engine.Tx, c Caller, p *person, patient string) (*decision, error) {
-	return g.decisions.get(tx, callerKey(c)+" "+patient, func() (*decision, []string, time.Time, error) {
+	s, err := g.runningEmergency(tx, c, patient)
+	if err != nil {
+		return nil, err
+	}
+	who := callerKey(c) + " " + patient
+	if s != nil {
+		who += " " + s.ID
+	}
+	return g.decisions.get(tx, who, func() (*decision, []string, time.Time, error) {
 		key, err := patientKey(patient)
 		if err != nil {
 			return nil, nil, time.Time{}, err
 		}
 		d, err := g.decide(tx, p, key)
+		if err == nil && s != nil {
+			err = g.addEmergency(tx, p, d, s)
+		}
 		if err != nil {
 			return nil, nil, time.Time{}, err
 		}

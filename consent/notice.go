@@ -22,6 +22,7 @@ const (
 	NoticeDeclined         NoticeKind = "declined"          // a request was declined
 	NoticeRevoked          NoticeKind = "revoked"           // an access was ended
 	NoticeEnding           NoticeKind = "ending"            // an access ends by itself soon
+	NoticeSponsored        NoticeKind = "sponsored"         // those whom a provider sponsors have to be confirmed
 	NoticeBreakGlass       NoticeKind = "break-glass"       // a record was opened under the emergency rule
 )
 
@@ -43,7 +44,7 @@ var (
 	noticeInvitationEnding = notice{NoticeInvitationEnding, "An invitation ends soon", "An invitation to a record that you decide about was not used yet and ends soon.", pathFamily}
 	noticeFamilyEnding     = notice{NoticeEnding, "An access ends soon", "An access to a record that you decide about ends soon.", pathFamily}
 	noticeBreakGlass       = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record that you decide about was opened under the emergency rule. You can see who opened it, and why.", pathFamily}
-	noticePrivacy          = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record was opened under the emergency rule. It waits for review.", pathStaff}
+	noticePrivacy          = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record was opened under the emergency rule. It waits for review.", pathReview}
 	noticeAnswered         = notice{NoticeRequest, "A request waits for your answer too", "Somebody else has answered a request to see a record. Your answer is needed as well.", pathFamily}
 	noticeConflict         = notice{NoticeConflict, "Answers to a request differ", "A request to see a record was answered differently by those who decide about it. Nobody can see the record by it until they agree.", pathFamily}
 	noticeToAgree          = notice{NoticeInvited, "An invitation waits for you to agree", "Somebody has made an invitation to a record that you decide about too. It cannot be used until you agree.", pathFamily}
@@ -58,7 +59,7 @@ var (
 const (
 	pathFamily   = "/patient"
 	pathProvider = "/requests"
-	pathStaff    = "/staff"
+	pathReview   = "/staff/emergencies"
 )
 
 var choosing = map[string]string{pathFamily: "/patient/notices", pathProvider: "/notices"}

@@ -36,6 +36,10 @@ const joinedFor = time.Hour
 func (g *Guard) panel(tx *engine.Tx, c Caller, p *person) (*panel, error) {
 	return g.panels.get(tx, callerKey(c), func() (*panel, []string, time.Time, error) {
 		until := earliest(nextMidnight(tx.Now(), g.zone), tx.Now(), p.until)
+		if p.is(smart.Sponsored) {
+			list, rests, err := g.sponsoredPanel(tx, p)
+			return &panel{patients: list}, rests, until, err
+		}
 		if !p.is(smart.Provider) {
 			list, rests, err := g.familyPanel(tx, p)
 			return &panel{patients: list}, rests, until, err
@@ -88,6 +92,20 @@ func (g *Guard) familyPanel(tx *engine.Tx, p *person) ([]string, []string, error
 		}
 	}
 	return sorted(patients), append(slices.Clone(p.identity.Persons), p.key), nil
+}
+
+// sponsoredPanel lists the patients of those who vouch for a member of staff,
+// however many they are, and what that rests on.
+func (g *Guard) sponsoredPanel(tx *engine.Tx, p *person) ([]string, []string, error) {
+	patients, rests := map[string]bool{}, slices.Clone(p.rests)
+	for _, sp := range p.sponsors {
+		l := &listing{g: g, tx: tx, p: sp.person, max: maxUnbounded, patients: patients}
+		if err := l.all(); err != nil {
+			return nil, nil, err
+		}
+		rests = append(rests, l.rests...)
+	}
+	return sorted(patients), rests, nil
 }
 
 // A listing looks up the patients of a provider, and gives up when they are too

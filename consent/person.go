@@ -25,7 +25,12 @@ type person struct {
 
 	deniedRests []string  // what that rests on; no decision does
 	until       time.Time // when one of these may change by itself; zero: never
+
+	sponsors []sponsorOf // of sponsored staff, those who vouch for them now
 }
+
+// treats tells providers and those who work for them from families and desks.
+func (p *person) treats() bool { return p.is(smart.Provider) || p.is(smart.Sponsored) }
 
 func (p *person) is(role smart.Role) bool { return p.identity.Role == role }
 
@@ -38,7 +43,7 @@ func (g *Guard) personOf(tx *engine.Tx, c Caller) (*person, error) {
 		}
 	}
 	p.rests = []string{p.key}
-	if !p.is(smart.Provider) || p.key == "" {
+	if !p.treats() || p.key == "" {
 		return p, nil
 	}
 	if practises, err := isActive(tx, p.key); err != nil || !practises {
@@ -49,7 +54,10 @@ func (g *Guard) personOf(tx *engine.Tx, c Caller) (*person, error) {
 	if err := g.addRoles(tx, p); err != nil {
 		return nil, err
 	}
-	return p, g.addDenied(tx, p)
+	if err := g.addDenied(tx, p); err != nil || p.is(smart.Provider) {
+		return p, err
+	}
+	return p, g.addSponsors(tx, p)
 }
 
 // isActive reports whether a Practitioner is there and not marked inactive.
@@ -94,10 +102,10 @@ func (g *Guard) addRoles(tx *engine.Tx, p *person) error {
 // learn adds the care teams and groups that a consent names to what a provider is,
 // if they are in them now. Other actors are known from the beginning; of teams
 // somebody may be in a hundred thousand.
-func (g *Guard) learn(tx *engine.Tx, p *person, d *decision, provision node) error {
+func (g *Guard) learn(tx *engine.Tx, p *person, a *asker, d *decision, provision node) error {
 	for _, actor := range provision.list("actor") {
 		ref := relativeTo(g.base, actor.ref("reference"))
-		if !isTeam(ref) || !d.asker.known[ref] || d.asker.actors[ref] {
+		if !isTeam(ref) || !a.known[ref] || a.actors[ref] {
 			continue
 		}
 		m, err := g.memberOf(tx, p, ref)
@@ -105,12 +113,12 @@ func (g *Guard) learn(tx *engine.Tx, p *person, d *decision, provision node) err
 			return err
 		}
 		if m.on {
-			d.asker.actors[ref] = true
+			a.actors[ref] = true
 		}
 		d.rests, d.until = append(d.rests, m.rests...), earliest(d.until, tx.Now(), m.until)
 	}
 	for _, child := range provision.list("provision") {
-		if err := g.learn(tx, p, d, child); err != nil {
+		if err := g.learn(tx, p, a, d, child); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mypatients/consent/age"
+	"mypatients/consent/emergency"
 	"mypatients/consent/quorum"
 	"mypatients/fhir"
 )
@@ -30,6 +31,9 @@ type Policy struct {
 
 	CareTeamOrganizations bool // members of an organisation on the care team count as members
 
+	BreakGlass    emergency.Policy // emergency access; the zero value is none
+	SponsorMonths int              // calendar months until sponsors must confirm those whom they sponsor
+
 	SelectionsPerHour  int // searches by a provider for people they may not see
 	RedemptionsPerHour int // attempts at a token, for an account and for an address
 }
@@ -45,6 +49,7 @@ func DefaultPolicy() Policy {
 		CoolDown:         7 * 24 * time.Hour,
 		WarnBefore:       14 * 24 * time.Hour,
 		InvitationMonths: 6, GrantMonths: 12, MaxGrantMonths: 60,
+		BreakGlass: emergency.Default(), SponsorMonths: 6,
 		SelectionsPerHour: 120, RedemptionsPerHour: 20,
 	}
 }

@@ -19,6 +19,7 @@ type asker struct {
 	actors  map[string]bool // "Practitioner/1" and all they are
 	known   map[string]bool // the actors that consents name and that exist
 	family  bool            // the patient or a guardian: a deny that names nobody is not about them
+	urgent  bool            // in an emergency: a deny that names nobody does not hold, unless it is in what names them
 	purpose []string        // what they may be asking for: codes of v3-ActReason
 	now     time.Time
 	zone    *time.Location
@@ -91,6 +92,10 @@ func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 	if asDeny && (kind != "deny" || p["actor"] != nil || named || !a.family) {
 		maybe = a.data(p, t, false)
 	}
+	own := maybe // what a deny denies itself
+	if a.urgent && kind == "deny" && p["actor"] == nil && !named {
+		own = store.None() // though what is in it, about them by name, does hold
+	}
 	var same, other []verdict
 	for _, child := range p.list("provision") {
 		if kind != "" && stance(child, depth+1) == kind {
@@ -99,7 +104,7 @@ func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 			other = append(other, a.judge(child, frame{named: named}, t, depth+1))
 		}
 	}
-	return combine(kind, sure, maybe, named, same, other)
+	return combine(kind, sure, maybe, own, named, same, other)
 }
 
 // combine weighs a provision with its children of the same and of the other type:
@@ -107,7 +112,7 @@ func (a *asker) judge(p node, in frame, t fhir.Type, depth int) verdict {
 // permit denies where the permit may match, one to a deny opens where the deny is
 // certain. A permit does not reach what an exception beside its extensions denies,
 // wherever that is.
-func combine(kind string, sure, maybe store.Expr, named bool, same, other []verdict) verdict {
+func combine(kind string, sure, maybe, own store.Expr, named bool, same, other []verdict) verdict {
 	var permit, opens, deny, beaten store.Or
 	for _, v := range same {
 		permit, opens, deny = append(permit, v.permit), append(opens, v.opens), append(deny, v.deny)
@@ -131,7 +136,7 @@ func combine(kind string, sure, maybe store.Expr, named bool, same, other []verd
 	less := store.Not{Expr: simplify(append(slices.Clip(deny), beaten...))}
 	v := verdict{simplify(store.And{permit, less}), simplify(store.And{opens, less}), simplify(deny)}
 	if kind == "deny" {
-		v.deny = simplify(store.Or{deny, store.And{maybe, store.Not{Expr: permit}}})
+		v.deny = simplify(store.Or{deny, store.And{own, store.Not{Expr: permit}}})
 	}
 	return v
 }
@@ -238,7 +243,7 @@ func knownRole(role node) bool {
 }
 
 // matchPurpose compares by subsumption. Silence covers every purpose but
-// break-glass, which a permit must name.
+// break-glass, which a permit must name; a deny reaches it by subsumption too.
 func (a *asker) matchPurpose(list []node) (match, doubt bool) {
 	if len(list) == 0 {
 		return !slices.Contains(a.purpose, "BTG"), false
@@ -249,7 +254,7 @@ func (a *asker) matchPurpose(list []node) (match, doubt bool) {
 		doubt = doubt || c.str("system") != systemActReason || !known
 		for _, p := range a.purpose {
 			if c.str("system") == systemActReason && slices.Contains(all, p) {
-				match = match || p == code || p != "BTG"
+				match = match || p == code || p != purposeBTG
 				doubt = true
 			}
 		}

@@ -35,7 +35,13 @@ func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permis
 		if err != nil {
 			return nil, err
 		}
-		patients, s.joined = panel.patients, panel.joined
+		if patients, err = g.knownEmergencies(tx, c, panel.patients); err != nil {
+			return nil, err
+		}
+		s.joined = panel.joined
+	}
+	if want&(smart.MayRead|smart.MaySearch) == 0 {
+		c.ID = "" // an emergency is for reading: what it opens is not there to be written
 	}
 	if err := store.ReadRecords(tx.Reader(), recordEpoch, slices.Values(patients)); err != nil {
 		return nil, err

@@ -51,11 +51,12 @@ func (r *Rules) NoticeCategory() fhir.Coding {
 	return fhir.Coding{System: r.kindSystem(), Code: kindNotice}
 }
 
-// The kinds of resources that carry the workflow; the first two are Consents,
-// the third Communications.
+// The kinds of resources that carry the workflow; the first three are Consents,
+// the last Communications.
 const (
 	kindRequest    = "request"
 	kindInvitation = "invitation"
+	kindEmergency  = "emergency"
 	kindNotice     = "notice"
 )
 
@@ -68,11 +69,14 @@ func (r *Rules) extension(name string) string {
 }
 
 // kindOf tells whether a Consent is one of ours: an access request (or the
-// grant it became) or an invitation. Everything else is a directive: "".
+// grant it became), an invitation, or what tells of an emergency access. Everything else is a directive: "".
 func (r *Rules) kindOf(consent node) string {
 	for _, c := range consent.list("category") {
 		if c.hasCoding(r.kindSystem(), kindInvitation) {
 			return kindInvitation
+		}
+		if c.hasCoding(r.kindSystem(), kindEmergency) {
+			return kindEmergency
 		}
 	}
 	for _, p := range consent.list("policy") {

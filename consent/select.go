@@ -213,6 +213,9 @@ func (g *Guard) selectOutcomes(ctx context.Context, c Caller, sel Selection) ([]
 					return err
 				}
 			}
+			if o.Emergency, err = g.emergencyHandle(tx, c, p, v, sel); err != nil {
+				return err
+			}
 			outcomes = append(outcomes, o)
 			e.Patients = append(e.Patients, v.Key.String())
 			e.Outcome = code
@@ -266,12 +269,18 @@ func (g *Guard) outcomeJSON(o SelectionOutcome) []byte {
 		"severity": "information", "code": "forbidden", "diagnostics": texts[o.Code],
 		"details": concept(g.rules.outcomeSystem(), o.Code).any(),
 	}
+	var handles []any
 	if o.Handle != "" {
-		extensions := []any{node{"url": g.rules.extension("request-handle"), "valueString": o.Handle}.any()}
+		handles = append(handles, node{"url": g.rules.extension("request-handle"), "valueString": o.Handle}.any())
 		if !o.From.IsZero() {
-			extensions = append(extensions, node{"url": g.rules.extension("request-from"), "valueDateTime": instant(o.From, g.zone)}.any())
+			handles = append(handles, node{"url": g.rules.extension("request-from"), "valueDateTime": instant(o.From, g.zone)}.any())
 		}
-		issue["extension"] = extensions
+	}
+	if o.Emergency != "" {
+		handles = append(handles, node{"url": g.rules.extension("emergency-handle"), "valueString": o.Emergency}.any())
+	}
+	if handles != nil {
+		issue["extension"] = handles
 	}
 	return encode(node{"resourceType": "OperationOutcome", "issue": []any{issue.any()}})
 }

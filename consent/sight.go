@@ -30,16 +30,33 @@ func (d *decision) opens(t fhir.Type) opened {
 	if made, ok := d.exprs[t]; ok {
 		return made
 	}
-	var deny store.Or
-	if !d.self {
-		for _, c := range d.consents {
-			deny = append(deny, d.asker.read(c, t).deny)
+	var own store.Or // what is judged by the asker alone
+	var all store.Or
+	for _, gr := range d.grants {
+		if gr.judges == nil {
+			own = append(own, gr.opens(t))
+		} else {
+			all = append(all, store.And{gr.opens(t), store.Not{Expr: d.denied(t, gr.judges...)}})
 		}
 	}
-	e := simplify(store.And{d.granted(t), store.Not{Expr: deny}})
+	e := simplify(append(all, store.And{own, store.Not{Expr: d.denied(t, d.asker)}}))
 	made := opened{e, fmt.Sprintf("%#v", e)}
 	d.exprs[t] = made
 	return made
+}
+
+// denied gives what the patient's consents deny to any of some askers.
+func (d *decision) denied(t fhir.Type, askers ...*asker) store.Expr {
+	deny := store.Or{}
+	if d.self {
+		return deny
+	}
+	for _, a := range askers {
+		for _, c := range d.consents {
+			deny = append(deny, a.read(c, t).deny)
+		}
+	}
+	return deny
 }
 
 // granted gives what the bases open.
@@ -106,6 +123,9 @@ func (s *sighting) ownership(t fhir.Type) store.Expr {
 	if t == "Consent" && s.person.is(smart.Provider) {
 		return s.ownConsents()
 	}
+	if t == "Consent" && s.person.is(smart.Sponsored) { // what families decide about their sponsor is between those
+		return store.None()
+	}
 	owners := map[string][]string{}
 	opens := map[string]store.Expr{}
 	for _, d := range s.decisions {
@@ -145,7 +165,7 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 	case "Consent":
 		all = append(all, store.Not{Expr: store.In{Name: termDenies, Values: s.selves()}})
 	case "Provenance": // who asked for what is between them and the family
-		if s.person.is(smart.Provider) {
+		if s.person.treats() {
 			target := search.ReferenceTerm("target", fhir.Key{Type: "Consent", ID: "x"})
 			all = append(all, store.Not{Expr: store.Prefix{Name: target.Name, Prefix: "Consent/"}})
 		}
@@ -158,11 +178,14 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 // deniedByAnOwner holds for resources of which some owner's consents deny the
 // caller anything at all: for a resource of several patients that is enough.
 func (s *sighting) deniedByAnOwner() store.Expr {
-	actors := s.person.names()
-	if s.person.is(smart.Provider) {
+	actors := append(s.person.names(), s.person.denied...)
+	for _, sp := range s.person.sponsors { // what is denied to one of them is denied
+		actors = append(append(actors, sp.person.names()...), sp.person.denied...)
+	}
+	if s.person.treats() {
 		actors = append(actors, "*")
 	}
-	denied := store.In{Name: termDenies, Values: append(actors, s.person.denied...)}
+	denied := store.In{Name: termDenies, Values: slices.Compact(slices.Sorted(slices.Values(actors)))}
 	return store.Ref{Name: store.Owner, Type: "Patient", Where: store.Back{Type: "Consent", Name: store.Owner, Where: store.And{active(), denied}}}
 }
 

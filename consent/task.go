@@ -442,6 +442,9 @@ func (g *Guard) checkPolicy(tx *engine.Tx, c Caller, t *task) error {
 		if err := g.checkEmancipation(tx, c, t.key, node(t.prepared.Tree)); err != nil {
 			return err
 		}
+		if err := g.notTheAge(tx, c, t.key, node(t.prepared.Tree)); err != nil {
+			return err
+		}
 	}
 	return g.notForOneself(tx, c, t.key, t.prepared.Terms())
 }

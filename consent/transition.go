@@ -25,6 +25,9 @@ var transitions = map[string]map[string][]string{
 		"active":   {"inactive", "entered-in-error"},
 		"inactive": {"entered-in-error"},
 	},
+	kindEmergency: { // what tells of it is the gateway's alone, and never a mistake
+		"active": {"inactive"},
+	},
 }
 
 func refuse(element, format string, args ...any) error {

@@ -27,6 +27,8 @@ const (
 	BasisCareTeam   BasisCode = "care-team"
 	BasisConsent    BasisCode = "consent"
 	BasisInvitation BasisCode = "invitation"
+	BasisEmergency  BasisCode = "emergency"
+	BasisSponsored  BasisCode = "sponsored" // the source is the sponsor
 	BasisStaff      BasisCode = "staff"
 	BasisSystem     BasisCode = "system"
 )
@@ -216,6 +218,8 @@ type SelectionOutcome struct {
 	Code   string    // not-authorized, request-pending, no-portal-account
 	Handle string    // for RequestAccess; empty when nothing can be requested
 	From   time.Time // from when it can be requested again, after a decline; zero: now
+
+	Emergency string // for BreakGlass; empty when the caller cannot
 }
 
 // The codes of a SelectionOutcome.

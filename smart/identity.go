@@ -6,12 +6,13 @@ type Role string
 
 // The roles.
 const (
-	Provider Role = "provider" // FHIRUser is a Practitioner
-	Patient  Role = "patient"  // FHIRUser is a Patient
-	Proxy    Role = "proxy"    // FHIRUser is one of the person's RelatedPersons
-	Staff    Role = "staff"    // FHIRUser is a Practitioner
-	Admin    Role = "admin"    // FHIRUser is a Practitioner
-	System   Role = "system"   // a backend client; no person
+	Provider  Role = "provider"  // FHIRUser is a Practitioner
+	Patient   Role = "patient"   // FHIRUser is a Patient
+	Proxy     Role = "proxy"     // FHIRUser is one of the person's RelatedPersons
+	Sponsored Role = "sponsored" // FHIRUser is a Practitioner who works for another and sees what they see
+	Staff     Role = "staff"     // FHIRUser is a Practitioner
+	Admin     Role = "admin"     // FHIRUser is a Practitioner
+	System    Role = "system"    // a backend client; no person
 )
 
 // An Identity is who is acting, and as what.
