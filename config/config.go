@@ -158,6 +158,10 @@ type Policy struct {
 	// Labels is a file of rules by which records are labelled as sensitive, beside
 	// those built in, in the form of consent/label/data; empty: none.
 	Labels string `yaml:"labels"`
+
+	SponsorMonths         int        `yaml:"sponsor_months"`          // calendar months until a provider must confirm those who work for them; default 6, at most 6
+	CareTeamOrganizations bool       `yaml:"care_team_organizations"` // an organisation on a care team opens the record to those with an active role in it
+	BreakGlass            BreakGlass `yaml:"break_glass"`
 }
 
 // Limits bound what one request can ask.
@@ -267,6 +271,8 @@ func (c *Config) setDefaults() {
 	}
 	fill(&c.Policy.CoolDownDays, 7)
 	fill(&c.Policy.ExpiryNoticeDays, 14)
+	fill(&c.Policy.SponsorMonths, 6)
+	c.Policy.BreakGlass.setDefaults()
 	fill(&c.Limits.MaxBodyMB, 50)
 	fill(&c.Log.Level, "info")
 	fill(&c.Log.Format, "json")

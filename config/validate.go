@@ -223,10 +223,9 @@ func (c *Config) checkNumbers(k *check) {
 	between("policy.remind_days", c.Policy.RemindDays, 0, max(0, c.Policy.AnswerByDays-1))
 	between("policy.cool_down_days", c.Policy.CoolDownDays, 1, 365)
 	between("policy.expiry_notice_days", c.Policy.ExpiryNoticeDays, 1, 90)
-	if c.Policy.PrivacyEmail != "" {
-		address, err := mail.ParseAddress(c.Policy.PrivacyEmail)
-		k.must(err == nil && address.Address == c.Policy.PrivacyEmail, "policy.privacy_email", "must be a mail address, without a name")
-	}
+	between("policy.sponsor_months", c.Policy.SponsorMonths, 1, 6)
+	c.Policy.BreakGlass.check(k)
+	c.Policy.checkPrivacy(k)
 	between("limits.max_body_mb", c.Limits.MaxBodyMB, 1, 1024)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"mypatients/config"
 	"mypatients/consent"
+	"mypatients/consent/emergency"
 	"mypatients/consent/quorum"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -133,6 +134,11 @@ func policy(c config.Policy) consent.Policy {
 	}
 	p.CoolDown = time.Duration(c.CoolDownDays) * 24 * time.Hour
 	p.WarnBefore = time.Duration(c.ExpiryNoticeDays) * 24 * time.Hour
+	p.SponsorMonths, p.CareTeamOrganizations = c.SponsorMonths, c.CareTeamOrganizations
+	p.BreakGlass = emergency.Policy{
+		Enabled: c.BreakGlass.Enabled, Length: time.Duration(c.BreakGlass.Minutes) * time.Minute, SignedIn: time.Duration(c.BreakGlass.SignInMinutes) * time.Minute,
+		Ceiling: c.BreakGlass.Ceiling, Never: c.BreakGlass.Never, Roles: c.BreakGlass.Roles, OptOutsHold: c.BreakGlass.OptOutsHold, PerHour: c.BreakGlass.PerHour,
+	}
 	return p
 }
 

@@ -174,6 +174,10 @@ func (k *core) chores() []notify.Chore {
 		{Name: "remind", Do: func(ctx context.Context, _ time.Time) error { return k.guard.Remind(ctx) }},
 		{Name: "warn of ends", Do: func(ctx context.Context, _ time.Time) error { return k.guard.WarnOfEnds(ctx) }},
 		{Name: "labels", Do: func(ctx context.Context, _ time.Time) error { return k.rules.FlowLabels(ctx) }},
+		{Name: "sponsors", Do: func(ctx context.Context, _ time.Time) error {
+			_, err := k.guard.RemindSponsors(ctx)
+			return err
+		}},
 		{Name: "definitions", Do: func(ctx context.Context, _ time.Time) error { return k.followDefinitions(ctx) }},
 	}
 }

@@ -116,8 +116,11 @@ func unproven(err error) *consent.Unproven {
 // stepUpChallenge tells an app to send the person to sign in again, and how (RFC
 // 9470 section 3).
 func stepUpChallenge(u *consent.Unproven) string {
-	return fmt.Sprintf(`Bearer realm="fhir", error="insufficient_user_authentication", error_description="A stronger or newer sign-in is needed.", acr_values="%s", max_age="%d"`,
-		strings.Join(u.ACR, " "), int(u.Within.Seconds()))
+	how := fmt.Sprintf(`max_age="%d"`, int(u.Within.Seconds()))
+	if len(u.ACR) > 0 {
+		how = fmt.Sprintf(`acr_values="%s", %s`, strings.Join(u.ACR, " "), how)
+	}
+	return `Bearer realm="fhir", error="insufficient_user_authentication", error_description="A stronger or newer sign-in is needed.", ` + how
 }
 
 func (q *request) internal() (int, []fhir.Issue) {

@@ -49,16 +49,18 @@ var (
 	onType = map[string]routes{ // by type, * for any, and operation
 		"*/$validate":                {"POST": {name: "$validate", run: (*request).validate}},
 		"Patient/$request-access":    {"POST": {name: "$request-access", run: (*request).requestAccess}},
+		"Patient/$break-glass":       {"POST": {name: "$break-glass", run: (*request).breakGlass}},
 		"Patient/$everything":        everything,
 		"Patient/$redeem-invitation": {"POST": {name: "$redeem-invitation", run: (*request).redeem}},
 	}
 	onInstance = map[string]routes{
-		"Consent/$approve":    {"POST": {name: "$approve", run: (*request).approve}},
-		"Consent/$decline":    {"POST": {name: "$decline", run: (*request).decline}},
-		"Consent/$revoke":     {"POST": {name: "$revoke", run: (*request).revoke}},
-		"Consent/$withdraw":   {"POST": {name: "$withdraw", run: (*request).withdraw}},
-		"Patient/$everything": everything,
-		"Patient/$invite":     {"POST": {name: "$invite", run: (*request).invite}},
+		"Consent/$approve":         {"POST": {name: "$approve", run: (*request).approve}},
+		"Consent/$decline":         {"POST": {name: "$decline", run: (*request).decline}},
+		"Consent/$revoke":          {"POST": {name: "$revoke", run: (*request).revoke}},
+		"Consent/$withdraw":        {"POST": {name: "$withdraw", run: (*request).withdraw}},
+		"Patient/$end-break-glass": {"POST": {name: "$end-break-glass", run: (*request).endBreakGlass}},
+		"Patient/$everything":      everything,
+		"Patient/$invite":          {"POST": {name: "$invite", run: (*request).invite}},
 		"*/$validate": {
 			"GET":  {name: "$validate", run: (*request).validate},
 			"POST": {name: "$validate", run: (*request).validate},

@@ -124,7 +124,7 @@ func (s *site) endAccount(v *visit, a *consent.Account) error {
 		return err
 	}
 	for _, session := range sessions {
-		if err := s.Server.EndSession(v.ctx, session); err != nil {
+		if err := s.endGrant(v.ctx, session); err != nil {
 			return err
 		}
 	}

@@ -104,7 +104,7 @@ func (s *site) endAtProvider(c *gin.Context) error {
 		return err
 	}
 	for _, session := range sessions { // the apps that live by it
-		if err := s.Server.EndSession(ctx, session); err != nil {
+		if err := s.endGrant(ctx, session); err != nil {
 			return err
 		}
 	}

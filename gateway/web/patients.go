@@ -117,8 +117,10 @@ type selection struct {
 func (v *visit) keepSelection(view patientsView) {
 	kept := selection{Typed: view.Typed}
 	for _, o := range view.Result.Outcomes {
-		if o.Handle != "" {
-			kept.Handles = append(kept.Handles, o.Handle)
+		for _, handle := range []string{o.Handle, o.Emergency} {
+			if handle != "" {
+				kept.Handles = append(kept.Handles, handle)
+			}
 		}
 	}
 	b, err := json.Marshal(kept)

@@ -170,7 +170,7 @@ func (v *visit) touch() {
 // endSession forgets the person, here and in the apps that live by the session.
 func (v *visit) endSession() error {
 	if grant := v.session(keyGrant); grant != "" {
-		if err := v.site.Server.EndSession(v.ctx, grant); err != nil {
+		if err := v.site.endGrant(v.ctx, grant); err != nil {
 			return err
 		}
 	}
@@ -260,7 +260,7 @@ func (v *visit) meet(n need) error {
 // roles lists the roles that an account holds, each once, in the order of a menu.
 func roles(a *consent.Account) []smart.Role {
 	var held []smart.Role
-	for _, role := range []smart.Role{smart.Provider, smart.Patient, smart.Proxy, smart.Staff, smart.Admin} {
+	for _, role := range []smart.Role{smart.Provider, smart.Sponsored, smart.Patient, smart.Proxy, smart.Staff, smart.Admin} {
 		if slices.ContainsFunc(a.Links, func(l consent.Link) bool { return l.Role == role }) {
 			held = append(held, role)
 		}
@@ -275,6 +275,8 @@ func home(role smart.Role) string {
 		return "/patient"
 	case smart.Staff, smart.Admin:
 		return "/staff"
+	case smart.Sponsored:
+		return "/working"
 	}
 	return "/"
 }

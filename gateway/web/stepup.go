@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"mypatients/consent"
 	"mypatients/smart"
@@ -88,13 +89,17 @@ func (v *visit) unmetBy(err error, t ticket) *authserver.Pending {
 	return p
 }
 
+// freshly is how new a sign-in is that nobody asks for again where no rule says how
+// strong it must be: what wants a new one would ask without end.
+const freshly = time.Minute
+
 // stepUp sends somebody to their issuer to sign in again, as strongly as the
 // configuration asks.
 func (s *site) stepUp(v *visit) error {
 	next := local(v.query("next"))
 	provider := s.issuerOf(v.who.account)
 	rule, ok := s.Guard.StepUp(v.who.account)
-	if !ok || v.proven() {
+	if ok && v.proven() || !ok && v.signedInFor() < freshly {
 		if next == "" {
 			next = "/"
 		}

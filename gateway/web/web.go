@@ -138,7 +138,8 @@ var (
 	family    = need{account: true, roles: []smart.Role{smart.Patient, smart.Proxy}}
 	staff     = need{account: true, roles: []smart.Role{smart.Staff, smart.Admin}}
 	admins    = need{account: true, roles: []smart.Role{smart.Admin}}
-	readers   = need{account: true, roles: []smart.Role{smart.Provider, smart.Patient, smart.Proxy}}
+	readers   = need{account: true, roles: []smart.Role{smart.Provider, smart.Patient, smart.Proxy, smart.Sponsored}}
+	sponsored = need{account: true, roles: []smart.Role{smart.Sponsored}}
 )
 
 // routes is every address of the pages. A form is sent to the address of the
@@ -164,6 +165,10 @@ func (s *site) routes(r gin.IRouter) {
 	both("/requests/new", providers, s.askPage, s.ask)
 	both("/requests", providers, s.requestsPage, s.withdraw)
 	both("/invitation", providers, s.invitationPage, s.redeem)
+	both("/emergency", providers, s.emergencyPage, s.breakGlass)
+	both("/sponsored", providers, s.sponsoredPage, s.changeSponsored)
+	both("/sponsored/code", known, s.codePage, s.takeUp)
+	both("/working", sponsored, s.workingPage, s.leave)
 	both("/provider/apps", providers, s.appsPage, s.disconnect)
 	both("/notices", providers, s.noticesPage, s.chooseNotices)
 	both("/patients/:id/open", providers, s.openPage, s.open)
@@ -180,10 +185,12 @@ func (s *site) routes(r gin.IRouter) {
 	both("/patient/:id/care-team/:member", family, s.memberPage, s.removeMember)
 	both("/patient/:id/invitations", family, s.invitationsPage, s.invite)
 	get("/patient/:id/activity", family, s.activityPage)
+	get("/patient/:id/emergencies", family, s.familyEmergenciesPage)
 
 	both("/staff", staff, s.staffPage, s.findPatient)
 	both("/staff/patients/:mrn", staff, s.staffPatientPage, s.editCareTeam)
 	both("/staff/patients/:mrn/invitation", staff, s.staffInvitePage, s.staffInvite)
+	both("/staff/emergencies", admins, s.emergenciesPage, s.reviewEmergency)
 	both("/staff/accounts", admins, s.accountsPage, s.findAccounts)
 	both("/staff/accounts/:account", admins, s.accountPage, s.changeAccount)
 	get("/staff/clients", admins, s.clientsPage)
