@@ -162,7 +162,7 @@ func TestPublicDocuments(t *testing.T) {
 	w.get("/fhir/metadata?mode=terminology", "").outcome(http.StatusBadRequest, "not-supported")
 	w.get("/fhir/metadata", "", "Accept", "application/fhir+xml").outcome(http.StatusNotAcceptable, "not-supported")
 	for _, id := range []string{
-		"Patient-request-access", "Patient-redeem-invitation", "Patient-invite", "Patient-access",
+		"Patient-request-access", "Patient-redeem-invitation", "Patient-invite", "Patient-access", "Patient-break-glass", "Patient-end-break-glass",
 		"Consent-approve", "Consent-decline", "Consent-revoke", "Consent-withdraw",
 	} {
 		w.get("/fhir/OperationDefinition/"+id, "").status(200).has(`"OperationDefinition"`, base+"/OperationDefinition/"+id)

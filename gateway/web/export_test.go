@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mypatients/consent"
+	"mypatients/consent/emergency"
 	"mypatients/fhir"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
@@ -57,7 +58,7 @@ func RenderSamples(text string) (map[string]string, error) {
 
 func everyProblem() problems {
 	all := problems{}
-	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link"} {
+	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link", "comment", "code"} {
 		all[field] = "missing"
 	}
 	return all
@@ -89,6 +90,11 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 	scopes := []scopeView{{Text: text, Kind: "resource", Type: text, Read: true, Write: true, Only: text}, {Text: text, Kind: "other"}, {Kind: "offline"}, {Kind: "openid"}}
 	login := consent.AccountView{Account: consent.Account{ID: text, Issuer: text, Subject: text, Name: text, Email: text},
 		People: []consent.LinkView{{Link: consent.Link{Role: smart.Admin, Person: text}, Name: text, Of: text}, {Link: consent.Link{Role: smart.Proxy, Person: "RelatedPerson/1"}}}}
+	glass := consent.EmergencyView{ID: "e1", Patient: card, Provider: provider, Client: text, Reason: text, Began: now, Ends: now}
+	var sponsorships []consent.SponsorView
+	for _, state := range []string{consent.SponsorOffered, consent.SponsorLapsed, consent.SponsorAwake, consent.SponsorAsleep, consent.SponsorEnded} {
+		sponsorships = append(sponsorships, consent.SponsorView{ID: state, State: state, Name: text, Email: text, Until: now})
+	}
 	ticked := boxes(nil, func(string) bool { return true })
 	found := typed{MRN: text, Family: text, Given: text, BirthDate: "2018-02-03"}
 	record := sampleRecord(text, w)
@@ -116,7 +122,7 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 			authorizeView{App: "A", Fixed: &card, Local: true}, authorizeView{App: "A", Site: "127.0.0.1:9", Local: true}, authorizeView{App: "A", Choose: true, Nobody: true, Search: &Selection{MRN: "1"}}},
 		"patients": {
 			patientsView{ByName: true, Typed: found, Recent: []consent.Card{card}, Mine: []consent.Card{card}, Waiting: 2, Result: &selectionView{Matches: []consent.Card{card},
-				Outcomes: []consent.SelectionOutcome{{Code: consent.NotAuthorized, Handle: text}, {Code: consent.NotAuthorized, Handle: text, From: now}, {Code: consent.RequestPending}, {Code: consent.NoPortalAccount}}}},
+				Outcomes: []consent.SelectionOutcome{{Code: consent.NotAuthorized, Handle: text}, {Code: consent.NotAuthorized, Handle: text, Emergency: text, From: now}, {Code: consent.RequestPending}, {Code: consent.NoPortalAccount}}}},
 			patientsView{Typed: found, Result: &selectionView{}}, patientsView{}},
 		"ask":        {askView{Patient: text, Typed: found, Provider: claimed, Span: "date", Date: text, Parts: ticked, Reason: text, Private: true, Spans: spans}, askView{Whole: true, Parts: ticked, Span: "3", Spans: spans}},
 		"requests":   {requestsView{Waiting: []consent.RequestView{request, restrictedRequest}, Answered: []consent.RequestView{answered, {State: text}}}, requestsView{}},
@@ -144,7 +150,14 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"staff":        {staffView{MRN: text}, staffView{}},
 		"staffpatient": {staffPatientView{Patient: card, Team: []member{{Key: key, Name: text, Role: text}, {}}, Query: text, Found: []consent.ProviderView{provider}, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}}, staffPatientView{}},
 		"staffinvite":  {staffInviteView{Patient: card, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}, Email: text, Span: "date", Date: text}, staffInviteView{Span: "6"}},
-		"accounts":     {accountsView{Query: text, Searched: true, Found: []consent.AccountView{login}}, accountsView{Query: text, Searched: true}, accountsView{}},
+		"emergency":    {emergencyView{Patient: text, Typed: found, Reason: text, Open: []consent.EmergencyView{glass}}, emergencyView{Patient: "h.x"}, emergencyView{}},
+		"emergencies": {emergenciesView{List: []consent.EmergencyView{glass, {ID: "e2", Over: true}, {ID: "e3", Over: true, Review: &emergency.Review{Comment: text, Name: text, When: now}}}, At: "e1", Next: "e3", All: true},
+			emergenciesView{}},
+		"familyemergencies": {familyEmergenciesView{about: who, List: []consent.EmergencyView{glass, {}}}, familyEmergenciesView{}},
+		"sponsored":         {sponsoredView{List: sponsorships, Name: text, Email: text, Link: "/", Offer: &consent.Offered{ID: "s", Code: text, Expires: now}}, sponsoredView{}},
+		"code":              {codeView{Code: text}, codeView{}},
+		"working":           {workingView{Patients: []consent.Card{card}, Sponsors: sponsorships}, workingView{}},
+		"accounts":          {accountsView{Query: text, Searched: true, Found: []consent.AccountView{login}}, accountsView{Query: text, Searched: true}, accountsView{}},
 		"account": {accountView{AccountView: login, Provider: text, Apps: []appView{{GrantView: authserver.GrantView{ID: text, Created: now, LastUsed: now}, Name: text, Scopes: scopes}}, Own: true, Chosen: "admin " + text},
 			accountView{AccountView: login, Apps: []appView{{}}}, accountView{}},
 		"clients":   {clientsView{Clients: []clientRow{{smart.Client{ID: text, Name: text}, kindKey}, {smart.Client{ID: "x"}, kindBackend}}}, clientsView{}},

@@ -65,7 +65,7 @@ func (c *clock) pass(d time.Duration) {
 
 var registry = sync.OnceValues(search.R4)
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, with ...func(*consent.Config)) *world {
 	t.Helper()
 	gin.SetMode(gin.TestMode)
 	router := gin.New()
@@ -90,7 +90,11 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.guard, err = consent.New(consent.Config{Rules: rules, Now: now, Key: key, MRNSystem: mrnSystem, Policy: consent.DefaultPolicy()})
+	c := consent.Config{Rules: rules, Now: now, Key: key, MRNSystem: mrnSystem, Policy: consent.DefaultPolicy()}
+	for _, change := range with {
+		change(&c)
+	}
+	w.guard, err = consent.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
