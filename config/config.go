@@ -73,6 +73,8 @@ type Storage struct {
 	// ReferentialIntegrity refuses writes whose references to this server lead to
 	// nothing the caller may read, and deletions of what is referred to; not on import.
 	ReferentialIntegrity bool `yaml:"referential_integrity"`
+
+	Bulk bool `yaml:"-"` // of commands that import: prefer much at once over little memory
 }
 
 // Search says what records are indexed by beside FHIR's search parameters.

@@ -24,7 +24,7 @@ import (
 // that both meet the same machine. The metric ratio is how many times longer the
 // import takes, cpu-ratio how many times more of the processors it uses.
 func BenchmarkImport(b *testing.B) {
-	const size, stretch = 96 << 20, 12 << 20
+	const size, stretch = 96 << 20, 24 << 20
 	text, lines := copies(b, size)
 	google, err := jsonformat.NewUnmarshaller("UTC", fhirversion.R4)
 	if err != nil {
@@ -39,7 +39,7 @@ func BenchmarkImport(b *testing.B) {
 		var alone, whole usage
 		for range b.N {
 			b.StopTimer()
-			db, err := badgerstore.Open(badgerstore.Config{Dir: b.TempDir(), Now: time.Now})
+			db, err := badgerstore.Open(badgerstore.Config{Dir: b.TempDir(), Now: time.Now, Bulk: true})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -47,7 +47,7 @@ func BenchmarkImport(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			loader := e.NewLoader(engine.LoadOptions{})
+			loader := e.NewLoader(engine.LoadOptions{Slice: 512})
 			for rest := text; len(rest) > 0; {
 				part := rest[:min(stretch, len(rest))]
 				part = rest[:bytes.LastIndexByte(part, '\n')+1]

@@ -17,6 +17,7 @@ import (
 type scanner struct {
 	dec    *jsontext.Decoder
 	issues []Issue
+	places [maxDepth + 2]Place // where it is, by depth; those above are filled in
 }
 
 // scan decodes a body that must be one JSON object. The issues are faults that do
@@ -90,7 +91,8 @@ func (s *scanner) object(at *Place, depth int) (map[string]any, error) {
 			return nil, syntax(err)
 		}
 		name := string(raw[1 : len(raw)-1])
-		here := &Place{Up: at, Name: name}
+		here := &s.places[depth]
+		*here = Place{Up: at, Name: name}
 		if first := strings.TrimPrefix(name, "_"); first == "" || first[0] < 'a' || first[0] > 'z' {
 			s.fault(at, "structure", "Element names begin with a small letter; "+quote(name)+" does not.")
 		} else if strings.IndexByte(name, '\\') >= 0 { // WithMeta and others look at the bytes
@@ -117,8 +119,10 @@ func (s *scanner) array(at *Place, depth int) ([]any, error) {
 		return nil, syntax(err)
 	}
 	var items []any
+	here := &s.places[depth]
 	for s.dec.PeekKind() != ']' {
-		item, err := s.value(&Place{Up: at, Index: len(items)}, depth)
+		*here = Place{Up: at, Index: len(items)}
+		item, err := s.value(here, depth)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,10 @@ import (
 	"mypatients/fhir/engine"
 )
 
+// loadSlice is how many resources an import writes at once: what a table in memory
+// of [config.Storage] with Bulk takes in one piece.
+const loadSlice = 512
+
 func loadCommand(ctx context.Context, env environment, args []string) error {
 	c, set, err := configured(env, "load", args)
 	if err != nil {
@@ -22,6 +26,7 @@ func loadCommand(ctx context.Context, env environment, args []string) error {
 		return failf("gateway load -config FILE PATH…", "load needs a file or a folder")
 	}
 	defer limitLoadMemory(env.lookup)()
+	c.Storage.Bulk = true
 	k, err := openCore(ctx, c, env.now, newLog(env.stderr, c.Log))
 	if err != nil {
 		return err
@@ -29,6 +34,7 @@ func loadCommand(ctx context.Context, env environment, args []string) error {
 	show := newProgress(env)
 	var loader *engine.Loader
 	loader = k.engine.NewLoader(engine.LoadOptions{
+		Slice:    loadSlice,
 		Progress: func(done, total int64) { show.update(done, total, loader.Report()) },
 		Refused:  show.refused,
 	})

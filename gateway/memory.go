@@ -10,7 +10,7 @@ import (
 
 // loadMemory is what the garbage collector gives an import, in bytes: some 130 MB
 // live, whatever the size of the sources. With the program itself and the files
-// that the store maps, the process stays under 600 MB.
+// that the store maps, the process stays under 768 MB.
 const loadMemory = 256 << 20
 
 // limitLoadMemory keeps an import small on a large machine, unless GOMEMLIMIT

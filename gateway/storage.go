@@ -18,7 +18,7 @@ func openStore(ctx context.Context, c config.Storage, now func() time.Time, log 
 	if c.Engine == "postgres" {
 		return openPostgres(ctx, c, log)
 	}
-	s, err := badgerstore.Open(badgerstore.Config{Dir: c.Path, Now: now, Logger: log})
+	s, err := badgerstore.Open(badgerstore.Config{Dir: c.Path, Now: now, Logger: log, Bulk: c.Bulk})
 	if errors.Is(err, store.ErrInUse) {
 		return nil, &failure{
 			text: fmt.Sprintf("the data folder %s is in use by another process", c.Path), cause: err,

@@ -48,6 +48,10 @@ type Config struct {
 	// CacheBytes bounds the cache of decoded resources, records and owner rows.
 	// 0: 32 MB.
 	CacheBytes int
+
+	// Bulk is for a process that writes very much and little else: larger tables in
+	// memory, so transactions may be larger, and less is written again and again.
+	Bulk bool
 }
 
 const (
@@ -56,6 +60,9 @@ const (
 	// Values from this size on live in the value log: a body does, a row of terms
 	// or a record mostly does not, so scans stay within the key tables.
 	valueThreshold = 1 << 10
+
+	bulkTable = 32 << 20 // bytes of a table in memory when much is written
+	diskTable = 4 << 20  // bytes of a table on disk
 
 	collectEvery = 5 * time.Minute // value log garbage
 	layoutMagic  = 0x4d02          // changes with the layout of the keys
@@ -127,7 +134,13 @@ var _ store.Store = (*Store)(nil)
 
 // Open opens the database in a folder. It returns store.ErrInUse, wrapped, when
 // another process has it open.
-func Open(c Config) (*Store, error) { return open(c, defaultTuning()) }
+func Open(c Config) (*Store, error) {
+	tune := defaultTuning()
+	if c.Bulk {
+		tune.memTable = bulkTable
+	}
+	return open(c, tune)
+}
 
 func open(c Config, tune tuning) (*Store, error) {
 	if c.Dir == "" || c.Now == nil {
@@ -179,7 +192,7 @@ func options(c Config, tune tuning) badger.Options {
 	// A dozen tables are built at a time, each in twice its size of memory and more,
 	// so they stay small at every level. A process may map 65,530 files by default:
 	// enough for a quarter of a terabyte.
-	o.BaseTableSize, o.TableSizeMultiplier = tune.memTable/2, 1
+	o.BaseTableSize, o.TableSizeMultiplier = diskTable, 1
 	o.NumCompactors = 2
 	o.Compression = badgeroptions.Snappy // costs nothing that can be measured
 	o.MetricsEnabled = false             // Badger's are global
