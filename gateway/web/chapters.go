@@ -158,20 +158,24 @@ func (v *visit) vitals(view *recordView) error {
 	return err
 }
 
+// maxResults bounds the results that one page shows.
+const maxResults = 200
+
+// results shows laboratory results and vital signs; a page of older ones, only
+// those that it continues.
 func (v *visit) results(view *recordView) error {
-	all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", 200, "category", "laboratory")
-	view.Results, view.Older = v.site.words.seriesOf(all), older
-	return err
-}
-
-// growthCodes are the LOINC codes of what a growing child is measured by:
-// height, length, weight, BMI, head circumference.
-const growthCodes = "http://loinc.org|8302-2,http://loinc.org|8306-3,http://loinc.org|29463-7,http://loinc.org|39156-5,http://loinc.org|9843-4,http://loinc.org|8287-5"
-
-func (v *visit) growth(view *recordView) error {
-	all, _, err := list[observation](v, "Observation", view.Patient.ID, "-date", 200, "code", growthCodes)
-	view.Growth = v.site.words.seriesOf(all)
-	return err
+	of := v.continues()
+	if of != signsPage {
+		all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", maxResults, "category", "laboratory")
+		if err != nil {
+			return err
+		}
+		view.Results, view.Older = v.site.words.seriesOf(all), older
+	}
+	if of == "" || of == signsPage {
+		return v.signs(view)
+	}
+	return nil
 }
 
 func (v *visit) medications(view *recordView) error {
@@ -238,11 +242,15 @@ func (v *visit) team(view *recordView) error {
 // is left out.
 func (v *visit) everything(view *recordView) error {
 	view.Print = true
-	for _, step := range []func(*recordView) error{v.summary, v.results, v.immunizations, v.visits, v.team} {
+	steps := []func(*recordView) error{v.summary, v.results, v.immunizations, v.visits, v.team}
+	if v.site.words.grows(view.Patient.BirthDate) {
+		steps = append(steps, v.growth)
+	}
+	for _, step := range steps {
 		if err := step(view); err != nil && !kindIs(err, fhir.NotFound, fhir.Forbidden) {
 			return err
 		}
 	}
-	view.Older = ""
+	view.Older, view.OlderSigns = "", ""
 	return nil
 }

@@ -2,126 +2,157 @@ package web
 
 import (
 	"math"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 )
 
-// A chart is a line over time, laid out for the drawing in templates/chart.html:
-// coordinates are in the units of its view box.
-type chart struct {
-	Width, Height int
-	Left, Right   int // of the plotted area
-	Top, Bottom   int
-	Line          string // points of the polyline
-	Dots          []dot
-	Band          *band // the reference range, as far as it is in sight
-	Ticks         []tick
-	Days          []tick // along the time axis
+// A point is a result that can be drawn.
+type point struct {
+	at        time.Time
+	values    []float64 // one, or systolic and diastolic
+	low, high float64   // the range that is usual; infinite where it is open
+	from      observation
 }
 
-// A dot is one value; Label is its text.
-type dot struct {
-	X, Y  string
-	At    time.Time
-	Label string
-}
-
-type band struct{ Y, Height string }
-
-type tick struct {
-	At     string // coordinate
-	Text   string
-	Anchor string // of the text: start, end; "" is the middle
-}
-
-// Last is the latest value.
-func (c *chart) Last() dot { return c.Dots[len(c.Dots)-1] }
-
-// Span is the width of the plotted area.
-func (c *chart) Span() int { return c.Right - c.Left }
-
-// Label is where the texts of the value axis end.
-func (c *chart) Label() int { return c.Left - 8 }
-
-// Foot is the base line of the texts along the time axis.
-func (c *chart) Foot() int { return c.Height - 10 }
-
-// newChart lays out points in the order of time. The reference range is from low
-// to high, infinite where it is open.
-func newChart(points []point, low, high float64) *chart {
-	c := &chart{Width: 640, Height: 200, Left: 48, Right: 624, Top: 12, Bottom: 168}
-	first, last := points[0].At, points[len(points)-1].At
-	bottom, top := math.Inf(1), math.Inf(-1)
-	for _, p := range points {
-		bottom, top = math.Min(bottom, p.Value), math.Max(top, p.Value)
-	}
-	if !math.IsInf(low, 0) && !math.IsInf(high, 0) {
-		bottom, top = math.Min(bottom, low), math.Max(top, high)
-	}
-	step := niceStep((top - bottom) / 4)
-	bottom, top = math.Floor(bottom/step)*step, math.Ceil(top/step)*step
-	if top <= bottom {
-		top = bottom + step
-	}
-	x := func(t time.Time) float64 {
-		span := last.Sub(first)
-		if span <= 0 {
-			return float64(c.Left+c.Right) / 2
+// trendOf draws the results that have a number and a date and the unit of the
+// latest one; with fewer than three there is no trend to see. The results come
+// latest first.
+func (w words) trendOf(list []observation) *plot {
+	var points []point
+	unit, found := "", false
+	for _, o := range list {
+		values, u := o.numbers()
+		t, precision := w.parse(o.When())
+		if len(values) == 0 || precision == "" {
+			continue
 		}
-		return float64(c.Left) + float64(t.Sub(first))/float64(span)*float64(c.Right-c.Left)
-	}
-	y := func(v float64) float64 {
-		v = math.Max(bottom, math.Min(top, v))
-		return float64(c.Bottom) - (v-bottom)/(top-bottom)*float64(c.Bottom-c.Top)
-	}
-	var line strings.Builder
-	for _, p := range points {
-		px, py := coordinate(x(p.At)), coordinate(y(p.Value))
-		line.WriteString(px + "," + py + " ")
-		c.Dots = append(c.Dots, dot{X: px, Y: py, At: p.At, Label: p.Label})
-	}
-	c.Line = strings.TrimSpace(line.String())
-	if !math.IsInf(low, -1) || !math.IsInf(high, 1) {
-		upper, lower := y(high), y(low)
-		c.Band = &band{Y: coordinate(upper), Height: coordinate(lower - upper)}
-	}
-	for i := 0; i <= int(math.Round((top-bottom)/step)); i++ {
-		v := bottom + float64(i)*step
-		c.Ticks = append(c.Ticks, tick{At: coordinate(y(v)), Text: trimZeros(v, 3)})
-	}
-	c.Days = days(first, last, x)
-	return c
-}
-
-// days marks the years along the time axis, or its two ends when it is short.
-func days(first, last time.Time, x func(time.Time) float64) []tick {
-	years := last.Year() - first.Year()
-	if years < 2 {
-		return []tick{{coordinate(x(first)), first.Format("Jan 2006"), "start"}, {coordinate(x(last)), last.Format("Jan 2006"), "end"}}
-	}
-	every := 1 + years/8
-	var marks []tick
-	for year := first.Year() + 1; year <= last.Year(); year += every {
-		at := time.Date(year, 1, 1, 0, 0, 0, 0, first.Location())
-		marks = append(marks, tick{At: coordinate(x(at)), Text: strconv.Itoa(year)})
-	}
-	return marks
-}
-
-// niceStep rounds a distance between ticks up to 1, 2 or 5 times a power of ten.
-func niceStep(raw float64) float64 {
-	if raw <= 0 || math.IsNaN(raw) || math.IsInf(raw, 0) {
-		return 1
-	}
-	power := math.Pow(10, math.Floor(math.Log10(raw)))
-	for _, m := range []float64{1, 2, 5} {
-		if m*power >= raw {
-			return m * power
+		if !found {
+			unit, found = u, true
+		}
+		if u == unit && (len(points) == 0 || len(points[0].values) == len(values)) {
+			low, high := o.bounds()
+			points = append(points, point{t, values, low, high, o})
 		}
 	}
-	return 10 * power
+	if len(points) < 3 {
+		return nil
+	}
+	slices.SortStableFunc(points, func(a, b point) int { return a.at.Compare(b.at) })
+	return drawTrend(points)
 }
 
-// coordinate writes a number for an SVG attribute.
-func coordinate(f float64) string { return trimZeros(f, 1) }
+// numbers gives what can be drawn of a result, and its unit: one number, or the
+// two of a blood pressure.
+func (o observation) numbers() (values []float64, unit string) {
+	if v, ok := o.number(); ok {
+		return drawableOf(v), o.Quantity.ucum()
+	}
+	for _, c := range o.ordered() {
+		if c.Quantity == nil || !c.code.has("8480-6") && !c.code.has("8462-4") { // LOINC: systolic, diastolic
+			return nil, ""
+		}
+		v, err := c.Quantity.Value.Float64()
+		if err != nil || math.Abs(v) >= drawable || unit != "" && unit != c.Quantity.ucum() {
+			return nil, ""
+		}
+		values, unit = append(values, v), c.Quantity.ucum()
+	}
+	if len(values) != 2 {
+		return nil, ""
+	}
+	return values, unit
+}
+
+func drawableOf(v float64) []float64 {
+	if math.Abs(v) < drawable {
+		return []float64{v}
+	}
+	return nil
+}
+
+func drawTrend(points []point) *plot {
+	first, last := points[0].at, points[len(points)-1].at
+	span := noEnds()
+	for _, p := range points {
+		for _, v := range append(slices.Clone(p.values), p.low, p.high) {
+			span.add(v)
+		}
+	}
+	a := axes{x: axis{seconds(first), seconds(last)}}
+	if a.x.low == a.x.high {
+		a.x.low, a.x.high = a.x.low-1, a.x.high+1
+	}
+	var at []float64
+	a.y, at = span.round(4)
+	out := &plot{Y: a.valueTicks(at), X: a.timeTicks(first, last), Areas: bands(a, points), Lines: make([]string, len(points[0].values))}
+	if q := points[0].from.Quantity; q != nil {
+		out.Unit = q.unit()
+	} else {
+		out.Unit = points[0].from.Component[0].Quantity.unit()
+	}
+	for line := range out.Lines {
+		var path strings.Builder
+		for i, p := range points {
+			a.point(&path, pathCommand(i), seconds(p.at), p.values[line])
+		}
+		out.Lines[line] = path.String()
+	}
+	for _, p := range points {
+		flag := p.from.Flag()
+		for line, v := range p.values {
+			m := mark{Shape: shapes[flag], Value: p.from.Value(), When: p.from.When(), Flag: flag}
+			if line > 0 {
+				m.Shape = "second"
+			}
+			m.X, m.Y = a.percent(seconds(p.at), v)
+			out.Marks = append(out.Marks, m)
+		}
+		if shape := shapes[flag]; shape != "" && !slices.Contains(out.Flags, shape) {
+			out.Flags = append(out.Flags, shape)
+		}
+	}
+	return out
+}
+
+// shapes are the marks of results beyond what is usual: the shape says it to
+// those who do not see the colour.
+var shapes = map[string]string{"H": "high", "HH": "high", "L": "low", "LL": "low", "A": "odd", "AA": "odd"}
+
+func pathCommand(i int) byte {
+	if i == 0 {
+		return 'M'
+	}
+	return 'L'
+}
+
+// bands shades the range that was usual, as each result came with it: from
+// halfway to the result before, to halfway to the one after.
+func bands(a axes, points []point) []string {
+	var list []string
+	for i := 0; i < len(points); {
+		p, end := points[i], i+1
+		for end < len(points) && points[end].low == p.low && points[end].high == p.high {
+			end++
+		}
+		from, to := a.x.low, a.x.high
+		if i > 0 {
+			from = (seconds(points[i-1].at) + seconds(p.at)) / 2
+		}
+		if end < len(points) {
+			to = (seconds(points[end-1].at) + seconds(points[end].at)) / 2
+		}
+		if !math.IsInf(p.low, -1) || !math.IsInf(p.high, 1) {
+			list = append(list, box(a, from, to, p.low, p.high))
+		}
+		i = end
+	}
+	return list
+}
+
+func box(a axes, from, to, low, high float64) string {
+	var b strings.Builder
+	a.point(&b, 'M', from, high)
+	b.WriteString("H" + boxed(a.x.part(to)) + "V" + boxed(1-a.y.part(low)) + "H" + boxed(a.x.part(from)) + "Z")
+	return b.String()
+}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -74,9 +75,20 @@ type period struct {
 }
 
 type quantity struct {
-	Value json.Number `json:"value"`
-	Unit  string      `json:"unit"`
-	Code  string      `json:"code"`
+	Value      json.Number `json:"value"`
+	Comparator string      `json:"comparator"` // the value is known only to be below or above
+	Unit       string      `json:"unit"`
+	System     string      `json:"system"`
+	Code       string      `json:"code"`
+}
+
+// ucum is the code of the unit for machines; the text where there is none, which
+// for the common units is the same. It is empty for a code of another system.
+func (q quantity) ucum() string {
+	if q.Code != "" && q.System != "" && q.System != "http://unitsofmeasure.org" {
+		return ""
+	}
+	return cmp.Or(q.Code, q.Unit)
 }
 
 // String writes a quantity with its unit as people write it.
@@ -84,7 +96,7 @@ func (q quantity) String() string {
 	if q.Value == "" {
 		return ""
 	}
-	return strings.TrimSpace(short(q.Value) + " " + unit(q.Unit, q.Code))
+	return strings.TrimSpace(strings.TrimSpace(q.Comparator+" "+short(q.Value)) + " " + unit(q.Unit, q.Code))
 }
 
 // short cuts the digits that no instrument measured.

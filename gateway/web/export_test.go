@@ -8,6 +8,7 @@ import (
 	"mypatients/consent"
 	"mypatients/consent/emergency"
 	"mypatients/fhir"
+	"mypatients/gateway/growth"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
 )
@@ -191,15 +192,36 @@ func sampleRecord(text string, w words) *recordView {
 	r := &recordView{
 		Patient: patientView{ID: "1", Name: text, BirthDate: "2018-02-03", Gender: text, MRN: text}, Tab: "summary", Tabs: w.tabs("summary", "2018-02-03"), Launches: true,
 		Report: &consent.AccessReport{Permitted: true, Bases: []consent.Basis{{Code: consent.BasisConsent, Until: w.now()}}, Limits: []string{"x"}},
-		Older:  "after=x", Results: results, Growth: results, Vitals: results,
+		Older:  "after=x", Results: results, Signs: results, Vitals: results, OlderSigns: "after=x",
 		Conditions: []condition{{Code: said, Onset: text}}, Past: []condition{{Code: said, Onset: "2020"}},
 		Medicines: []medicine{{Name: said, Authored: text}}, Stopped: []medicine{{Reference: reference{Display: text}}},
 		Shots:  []shot{{Vaccine: said, When: text, Lot: text}, {Vaccine: said, Text: text, Status: "not-done"}},
 		Visits: []encounter{{Type: []codeable{said}, Reason: []codeable{said}, Provider: reference{Display: text}}},
 		Notes:  []note{{Title: text, Date: text, Author: text, Text: text}, {}}, Team: []member{{Name: text, Role: text}, {}},
 	}
+	r.Growth = sampleGrowth(text, w)
 	r.Allergies = []allergy{{Code: said, Criticality: "high"}}
 	return r
+}
+
+// sampleGrowth is a growth tab with measurements of every kind.
+func sampleGrowth(text string, w words) *growthView {
+	reference, err := growth.Load()
+	if err != nil {
+		panic(err)
+	}
+	var list []observation
+	for _, when := range []string{"2025-03-01", "2018-05-03", text} {
+		for code, q := range map[string]string{"29463-7": `{"value":25,"code":"kg"}`, "8302-2": `{"value":50,"code":"[in_i]"}`, "9843-4": `{"value":40,"code":"cm"}`, "39156-5": `{"value":1e308,"code":"kg/m2"}`, "8306-3": `{"value":4,"code":"furlong"}`} {
+			o := observation{Effective: when}
+			body := fmt.Sprintf(`{"code":{"coding":[{"code":%q}]},"valueQuantity":%s}`, code, q)
+			if err := json.Unmarshal([]byte(body), &o); err != nil {
+				panic(err)
+			}
+			list = append(list, o)
+		}
+	}
+	return child{words: w, growth: reference, birth: "2018-02-03", sex: growth.Male, weeks: 30}.view(list, "child", false)
 }
 
 // The parts of the package that tables test.

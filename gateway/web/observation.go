@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -22,6 +21,7 @@ type observation struct {
 	Range          []struct {
 		Low  quantity `json:"low"`
 		High quantity `json:"high"`
+		Type codeable `json:"type"`
 		Text string   `json:"text"`
 	} `json:"referenceRange"`
 	Component []struct {
@@ -160,19 +160,32 @@ func (o observation) number() (float64, bool) {
 	return f, err == nil && !math.IsInf(f, 0)
 }
 
-// bounds gives the first reference range; infinite where it is open.
+// bounds gives the reference range of healthy people; infinite where it is open.
+// One that is turned round, or in another unit than the result, is none.
 func (o observation) bounds() (low, high float64) {
 	low, high = math.Inf(-1), math.Inf(1)
-	if len(o.Range) == 0 {
-		return low, high
-	}
-	if f, err := o.Range[0].Low.Value.Float64(); err == nil {
-		low = f
-	}
-	if f, err := o.Range[0].High.Value.Float64(); err == nil {
-		high = f
+	for _, r := range o.Range {
+		if r.Type.Code() != "" && !r.Type.has("normal") {
+			continue
+		}
+		if f, ok := o.bound(r.Low); ok {
+			low = f
+		}
+		if f, ok := o.bound(r.High); ok {
+			high = f
+		}
+		if low > high {
+			return math.Inf(-1), math.Inf(1)
+		}
+		break
 	}
 	return low, high
+}
+
+func (o observation) bound(q quantity) (float64, bool) {
+	f, err := q.Value.Float64()
+	other := o.Quantity != nil && q.ucum() != "" && o.Quantity.ucum() != "" && q.ucum() != o.Quantity.ucum() && q.Unit != o.Quantity.Unit
+	return f, err == nil && math.Abs(f) < drawable && !other
 }
 
 // A series is one test over time, the latest result first.
@@ -181,7 +194,7 @@ type series struct {
 	Name   string
 	Latest observation
 	All    []observation
-	Chart  *chart // nil when there is nothing to draw
+	Chart  *plot // nil when there is nothing to draw
 }
 
 // Ranged reports whether any result came with the range that is usual.
@@ -210,36 +223,9 @@ func (w words) seriesOf(list []observation) []series {
 		all[i].All = append(all[i].All, o)
 	}
 	for i := range all {
-		all[i].Chart = w.chartOf(all[i].All)
+		all[i].Chart = w.trendOf(all[i].All)
 	}
 	return all
-}
-
-// chartOf draws the numeric results of one unit; with fewer than three there is
-// no trend to see.
-func (w words) chartOf(list []observation) *chart {
-	var points []point
-	low, high := math.Inf(-1), math.Inf(1)
-	for _, o := range slices.Backward(list) {
-		number, ok := o.number()
-		t, precision := w.parse(o.When())
-		if !ok || precision == "" || o.Quantity.unit() != list[0].unitOrNone() {
-			continue
-		}
-		points = append(points, point{At: t, Value: number, Label: o.Value()})
-		low, high = o.bounds()
-	}
-	if len(points) < 3 {
-		return nil
-	}
-	return newChart(points, low, high)
-}
-
-func (o observation) unitOrNone() string {
-	if o.Quantity == nil {
-		return ""
-	}
-	return o.Quantity.unit()
 }
 
 // trimZeros writes a number with at most so many digits after the point.
@@ -249,13 +235,6 @@ func trimZeros(f float64, digits int) string {
 		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
 	}
 	return s
-}
-
-// A point is a value in time, with the text to show for it.
-type point struct {
-	At    time.Time
-	Value float64
-	Label string
 }
 
 // vitalOrder is the order in which people read measurements, by LOINC code:

@@ -59,6 +59,7 @@ func parsePages(version string, w words) (pages, error) {
 		"guarded":  guarded,
 		"ranges":   ranges,
 		"dict":     dict,
+		"ordinal":  ordinal,
 	}).Option("missingkey=error").ParseFS(templateFiles, "templates/*.html")
 	if err != nil {
 		return pages{}, err
@@ -114,6 +115,20 @@ func dict(pairs ...any) (map[string]any, error) {
 		m[name] = pairs[i+1]
 	}
 	return m, nil
+}
+
+// ordinal writes a place in a row: "2nd".
+func ordinal(n int) string {
+	switch {
+	case n%100 >= 11 && n%100 <= 13:
+	case n%10 == 1:
+		return itoa(n) + "st"
+	case n%10 == 2:
+		return itoa(n) + "nd"
+	case n%10 == 3:
+		return itoa(n) + "rd"
+	}
+	return itoa(n) + "th"
 }
 
 // nextQuery writes the parameter that leads back to an address.

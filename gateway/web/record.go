@@ -23,11 +23,13 @@ type recordView struct {
 	Tabs       []tabView
 	Hidden     bool // the tab's information is not part of what the caller may see
 	Older      string
+	OlderSigns string
 	Conditions []condition
 	Past       []condition
 	Vitals     []series
 	Results    []series
-	Growth     []series
+	Signs      []series // vital signs
+	Growth     *growthView
 	Medicines  []medicine
 	Stopped    []medicine
 	Shots      []shot
@@ -49,6 +51,7 @@ type patientView struct {
 	Name      string
 	BirthDate string
 	Gender    string
+	BirthSex  string // M, F; "" when it is not recorded
 	MRN       string
 	Died      bool
 }
@@ -58,16 +61,40 @@ func (r *recordView) Singles() []series {
 	return slices.DeleteFunc(slices.Clone(r.Results), func(s series) bool { return s.Chart != nil })
 }
 
+// Charted reports whether the results have drawings.
+func (r *recordView) Charted() bool {
+	drawn := func(s series) bool { return s.Chart != nil }
+	return slices.ContainsFunc(r.Results, drawn) || slices.ContainsFunc(r.Signs, drawn)
+}
+
+// growthSex is the sex whose growth charts fit: that of the birth, if it is
+// recorded.
+func (p patientView) growthSex() string {
+	switch p.BirthSex {
+	case "M":
+		return "male"
+	case "F":
+		return "female"
+	}
+	return p.Gender
+}
+
 // tabs lists the tabs in their order; growth is for those who still grow.
 func (w words) tabs(current, birthDate string) []tabView {
 	var list []tabView
 	for _, code := range []string{"summary", "results", "growth", "medications", "immunizations", "visits", "notes", "care-team"} {
-		if age := w.age(birthDate); code == "growth" && age.Unit == "year" && age.N >= 20 {
+		if code == "growth" && !w.grows(birthDate) {
 			continue
 		}
 		list = append(list, tabView{code, code == current})
 	}
 	return list
+}
+
+// grows reports whether somebody is below twenty, as far as one can tell.
+func (w words) grows(birthDate string) bool {
+	age := w.age(birthDate)
+	return age.Unit != "year" || age.N < 20
 }
 
 // recordPage shows a record. A record that the person may not see and one that
@@ -133,9 +160,13 @@ func (v *visit) recordHead(id, tab string) (*recordView, error) {
 
 func patientOf(r *fhir.Resource) (patientView, error) {
 	var p struct {
-		Name       []humanName     `json:"name"`
-		BirthDate  string          `json:"birthDate"`
-		Gender     string          `json:"gender"`
+		Name      []humanName `json:"name"`
+		BirthDate string      `json:"birthDate"`
+		Gender    string      `json:"gender"`
+		Extension []struct {
+			URL  string `json:"url"`
+			Code string `json:"valueCode"`
+		} `json:"extension"`
 		Died       json.RawMessage `json:"deceasedDateTime"`
 		Dead       bool            `json:"deceasedBoolean"`
 		Identifier []struct {
@@ -147,6 +178,11 @@ func patientOf(r *fhir.Resource) (patientView, error) {
 		return patientView{}, err
 	}
 	view := patientView{ID: r.ID, Name: nameOf(p.Name), BirthDate: p.BirthDate, Gender: p.Gender, Died: p.Dead || p.Died != nil}
+	for _, e := range p.Extension {
+		if e.URL == "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex" {
+			view.BirthSex = e.Code
+		}
+	}
 	for _, i := range p.Identifier {
 		if i.Type.has("MR") {
 			view.MRN = i.Value
@@ -166,12 +202,16 @@ func list[T any](v *visit, t fhir.Type, patient, sort string, count int, more ..
 	for i := 0; i+1 < len(more); i += 2 {
 		q.Set(more[i], more[i+1])
 	}
+	of := string(t)
+	if category := q.Get("category"); category != "" { // there are several lists of these on a page
+		of += "-" + category
+	}
 	if after := v.query("after"); after != "" && v.param("tab") != "print" {
 		next, err := url.ParseQuery(after)
 		if err != nil {
 			return nil, "", fhir.Errorf(fhir.Invalid, "The address of the page is damaged.")
 		}
-		if next.Get("of") == string(t) {
+		if next.Get("of") == of {
 			next.Del("of")
 			q = next
 		}
@@ -181,9 +221,18 @@ func list[T any](v *visit, t fhir.Type, patient, sort string, count int, more ..
 		return nil, "", err
 	}
 	if page.Next != "" {
-		older = url.Values{"after": {"of=" + string(t) + "&" + page.Next}}.Encode()
+		older = url.Values{"after": {"of=" + of + "&" + page.Next}}.Encode()
 	}
 	return decode[T](page), older, nil
+}
+
+// continues says which list the address asks for more of, "" for none.
+func (v *visit) continues() string {
+	next, err := url.ParseQuery(v.query("after"))
+	if err != nil || v.param("tab") == "print" {
+		return ""
+	}
+	return next.Get("of")
 }
 
 // An openView lets a provider open an app for a patient.

@@ -26,6 +26,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"mypatients/consent"
+	"mypatients/gateway/growth"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
 	"mypatients/smart/idp"
@@ -64,6 +65,7 @@ type site struct {
 	pages    pages
 	static   static
 	words    words
+	growth   *growth.Reference
 	https    bool
 }
 
@@ -110,6 +112,9 @@ func Mount(r gin.IRouter, c Config) error {
 		return err
 	}
 	s.words = words{now: c.Now, zone: c.Zone}
+	if s.growth, err = growth.Load(); err != nil {
+		return err
+	}
 	if s.pages, err = parsePages(s.static.version, s.words); err != nil {
 		return err
 	}

@@ -107,6 +107,73 @@
     });
   });
 
+  // On a drawing, the value nearest to the pointer is read out; with the keyboard,
+  // the arrows go from value to value.
+  document.querySelectorAll("[data-plot]").forEach(function (plot) {
+    var marks = Array.from(plot.querySelectorAll("use")).map(function (use) {
+      return { x: parseFloat(use.getAttribute("x")), y: parseFloat(use.getAttribute("y")), text: use.textContent };
+    });
+    marks.sort(function (a, b) { return a.x - b.x; });
+    if (!marks.length) return;
+    var cursor = document.createElement("div");
+    var here = document.createElement("div");
+    var tip = document.createElement("div");
+    var at = marks.length - 1;
+    cursor.className = "cursor";
+    cursor.tabIndex = 0;
+    cursor.setAttribute("role", "slider");
+    cursor.setAttribute("aria-label", plot.dataset.plot);
+    cursor.setAttribute("aria-valuemin", 1);
+    cursor.setAttribute("aria-valuemax", marks.length);
+    here.className = "here";
+    tip.className = "tip";
+    plot.append(cursor, here, tip);
+    function hide() {
+      here.hidden = tip.hidden = true;
+    }
+    function choose(n, shown) {
+      at = Math.max(0, Math.min(marks.length - 1, n));
+      var mark = marks[at];
+      cursor.setAttribute("aria-valuenow", at + 1);
+      cursor.setAttribute("aria-valuetext", mark.text);
+      tip.textContent = mark.text;
+      here.style.left = tip.style.left = mark.x + "%";
+      here.style.top = tip.style.top = mark.y + "%";
+      tip.classList.toggle("before", mark.x > 50);
+      here.hidden = tip.hidden = !shown;
+    }
+    choose(at, false);
+    function nearest(event) {
+      var box = plot.getBoundingClientRect();
+      var best = 0;
+      var distance = Infinity;
+      marks.forEach(function (mark, i) {
+        var x = mark.x * box.width / 100 - (event.clientX - box.left);
+        var y = mark.y * box.height / 100 - (event.clientY - box.top);
+        var d = x * x + y * y / 9;
+        if (d < distance) {
+          distance = d;
+          best = i;
+        }
+      });
+      choose(best, true);
+    }
+    cursor.addEventListener("pointermove", nearest);
+    cursor.addEventListener("pointerdown", nearest);
+    cursor.addEventListener("pointerleave", function () {
+      if (document.activeElement !== cursor) hide();
+    });
+    cursor.addEventListener("focus", function () { choose(at, true); });
+    cursor.addEventListener("blur", hide);
+    cursor.addEventListener("keydown", function (event) {
+      var to = { ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1, Home: 0, End: marks.length - 1 }[event.key];
+      if (event.key === "Escape") hide();
+      if (to === undefined) return;
+      event.preventDefault();
+      choose(to, true);
+    });
+  });
+
   // A menu closes when something else is chosen.
   document.addEventListener("click", function (event) {
     document.querySelectorAll("details.menu[open]").forEach(function (menu) {
