@@ -194,20 +194,30 @@ func (p *plot) curves(a axes, table *growth.Table, list []float64) {
 	}
 	last := len(list) - 1
 	p.Areas = []string{between(a, xs, paths[0], paths[last]), between(a, xs, paths[2], paths[last-2])}
-	// Two names closer than this many hundredths of the height would run into each other.
-	const room = 0.042
-	above := math.Inf(-1)
 	for i := last; i >= 0; i-- {
 		var b strings.Builder
 		for j, x := range xs {
 			a.point(&b, pathCommand(j), x, paths[i][j])
 		}
-		down := 1 - a.y.part(paths[i][len(xs)-1])
-		c := curve{Path: b.String(), At: percent(down), Mid: list[i] == 50}
-		if down-above >= room {
-			c.Name, above = trimZeros(list[i], 0), down
+		p.Curves = append(p.Curves, curve{Path: b.String(), Mid: list[i] == 50})
+	}
+	p.nameCurves(a, paths, list)
+}
+
+// nameCurves writes the percentiles at the ends of the curves: the outermost and
+// the median first, the others where there is room.
+func (p *plot) nameCurves(a axes, paths [][]float64, list []float64) {
+	const room = 0.042 // of the height: closer together, names would run into each other
+	last := len(list) - 1
+	var taken []float64
+	for _, i := range append([]int{last, 0, slices.Index(list, 50)}, 1, 2, last-2, last-1) {
+		at := 1 - a.y.part(paths[i][len(paths[i])-1])
+		if slices.ContainsFunc(taken, func(other float64) bool { return math.Abs(at-other) < room }) {
+			continue
 		}
-		p.Curves = append(p.Curves, c)
+		taken = append(taken, at)
+		c := &p.Curves[last-i]
+		c.Name, c.At = trimZeros(list[i], 0), percent(at)
 	}
 }
 

@@ -114,6 +114,9 @@
       return { x: parseFloat(use.getAttribute("x")), y: parseFloat(use.getAttribute("y")), text: use.textContent };
     });
     marks.sort(function (a, b) { return a.x - b.x; });
+    marks = marks.filter(function (mark, i) { // of a blood pressure, one of two
+      return !i || mark.x !== marks[i - 1].x || mark.text !== marks[i - 1].text;
+    });
     if (!marks.length) return;
     var cursor = document.createElement("div");
     var here = document.createElement("div");
