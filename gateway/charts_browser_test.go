@@ -21,7 +21,7 @@ func (c *chrome) growthCharts(t *testing.T) {
 	adams := c.visitor(t, "dr.adams").enter("/patients/pt-1/growth")
 	adams.sees("Growth", "percentile", "boys", "2 to 20 years", "Age in years").shot("charts-growth").narrow("charts-growth")
 	adams.dark("charts-growth").printed("charts-growth")
-	adams.follow("Birth to 2 years").sees("Weight for length", "Head circumference", "Age in months").shot("charts-growth-infant").dark("charts-growth-infant")
+	adams.follow("Birth to 3 years").sees("Weight for length", "Head circumference", "Age in months").shot("charts-growth-infant").dark("charts-growth-infant")
 	adams.follow("Show the charts for all ages").sees("Fit the charts to the measurements").shot("charts-growth-whole")
 	helen := c.visitor(t, "helen").enter("/patients/pt-3/growth").sees("girls").shot("charts-growth-teenager")
 	helen.walks("Weight", "percentile")

@@ -84,7 +84,7 @@ func drawTrend(points []point) *plot {
 		a.x.low, a.x.high = a.x.low-1, a.x.high+1
 	}
 	var at []float64
-	a.y, at = span.round(4)
+	a.y, at = span.round(5)
 	out := &plot{Y: a.valueTicks(at), X: a.timeTicks(first, last), Areas: bands(a, points), Lines: make([]string, len(points[0].values))}
 	if q := points[0].from.Quantity; q != nil {
 		out.Unit = q.unit()

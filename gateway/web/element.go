@@ -124,6 +124,14 @@ func unit(text, code string) string {
 	switch text {
 	case "Cel":
 		return "°C"
+	case "[in_i]":
+		return "in"
+	case "[ft_i]":
+		return "ft"
+	case "[lb_av]":
+		return "lb"
+	case "[oz_av]":
+		return "oz"
 	case "mm[Hg]":
 		return "mmHg"
 	case "kg/m2":

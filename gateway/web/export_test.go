@@ -192,7 +192,7 @@ func sampleRecord(text string, w words) *recordView {
 	r := &recordView{
 		Patient: patientView{ID: "1", Name: text, BirthDate: "2018-02-03", Gender: text, MRN: text}, Tab: "summary", Tabs: w.tabs("summary", "2018-02-03"), Launches: true,
 		Report: &consent.AccessReport{Permitted: true, Bases: []consent.Basis{{Code: consent.BasisConsent, Until: w.now()}}, Limits: []string{"x"}},
-		Older:  "after=x", Results: results, Signs: results, Vitals: results, OlderSigns: "after=x",
+		Older:  "of=x", Results: results, Signs: results, Vitals: results, OlderSigns: "of=x",
 		Conditions: []condition{{Code: said, Onset: text}}, Past: []condition{{Code: said, Onset: "2020"}},
 		Medicines: []medicine{{Name: said, Authored: text}}, Stopped: []medicine{{Reference: reference{Display: text}}},
 		Shots:  []shot{{Vaccine: said, When: text, Lot: text}, {Vaccine: said, Text: text, Status: "not-done"}},

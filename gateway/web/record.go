@@ -193,7 +193,7 @@ func patientOf(r *fhir.Resource) (patientView, error) {
 }
 
 // list searches resources of one patient; sort is the _sort parameter. older is
-// the query of the next page, "" on the last.
+// the parameter "after" of the next page, "" on the last.
 func list[T any](v *visit, t fhir.Type, patient, sort string, count int, more ...string) (items []T, older string, err error) {
 	q := url.Values{"patient": {patient}, "_count": {itoa(count)}}
 	if sort != "" {
@@ -221,7 +221,7 @@ func list[T any](v *visit, t fhir.Type, patient, sort string, count int, more ..
 		return nil, "", err
 	}
 	if page.Next != "" {
-		older = url.Values{"after": {"of=" + of + "&" + page.Next}}.Encode()
+		older = "of=" + of + "&" + page.Next
 	}
 	return decode[T](page), older, nil
 }

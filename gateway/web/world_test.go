@@ -44,6 +44,8 @@ type world struct {
 	oauth *authserver.Server
 	eng   *engine.Engine
 	clock *clock
+
+	measured int // measurements made, for their ids
 }
 
 type clock struct {
