@@ -164,7 +164,7 @@ const maxResults = 200
 // results shows laboratory results and vital signs; a page of older ones, only
 // those that it continues.
 func (v *visit) results(view *recordView) error {
-	of := v.continues()
+	of := v.continues().Get("of")
 	if of != signsPage {
 		all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", maxResults, "category", "laboratory")
 		if err != nil {

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"mypatients/fhir"
@@ -119,13 +121,7 @@ const gestationCodes = "http://loinc.org|76516-4,http://loinc.org|11884-4,http:/
 const maxGrowth = 240
 
 func (v *visit) growth(view *recordView) error {
-	codes := ""
-	for code := range growthCodes {
-		if codes != "" {
-			codes += ","
-		}
-		codes += "http://loinc.org|" + code
-	}
+	codes := "http://loinc.org|" + strings.Join(slices.Sorted(maps.Keys(growthCodes)), ",http://loinc.org|") // always alike, for the pages that follow
 	all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", maxGrowth, "code", codes)
 	if err != nil {
 		return err

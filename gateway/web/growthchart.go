@@ -118,7 +118,7 @@ func (c growthChart) across(rows []growthRow, table *growth.Table, whole bool) a
 		if e.low == e.high {
 			return axis{e.low - 1, e.high + 1}
 		}
-		return axis{e.low, e.high}
+		return axis(e)
 	case "length":
 		first, last = math.Floor(e.low/5-1)*5, math.Ceil(e.high/5+1)*5
 	case "months":

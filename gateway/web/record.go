@@ -206,33 +206,34 @@ func list[T any](v *visit, t fhir.Type, patient, sort string, count int, more ..
 	if category := q.Get("category"); category != "" { // there are several lists of these on a page
 		of += "-" + category
 	}
-	if after := v.query("after"); after != "" && v.param("tab") != "print" {
-		next, err := url.ParseQuery(after)
-		if err != nil {
-			return nil, "", fhir.Errorf(fhir.Invalid, "The address of the page is damaged.")
-		}
-		if next.Get("of") == of {
-			next.Del("of")
-			q = next
-		}
+	if after := v.continues(); after.Get("of") == of { // nothing else of an address that anyone can write
+		q.Set("_cursor", after.Get("_cursor"))
 	}
 	page, err := v.site.Guard.Search(v.ctx, v.caller(), t, q, false)
 	if err != nil {
 		return nil, "", err
 	}
 	if page.Next != "" {
-		older = "of=" + of + "&" + page.Next
+		next, err := url.ParseQuery(page.Next)
+		if err != nil {
+			return nil, "", err
+		}
+		older = url.Values{"of": {of}, "_cursor": {next.Get("_cursor")}}.Encode()
 	}
 	return decode[T](page), older, nil
 }
 
-// continues says which list the address asks for more of, "" for none.
-func (v *visit) continues() string {
-	next, err := url.ParseQuery(v.query("after"))
-	if err != nil || v.param("tab") == "print" {
-		return ""
+// continues says which list the address asks for more of, and from where; it is
+// empty for none.
+func (v *visit) continues() url.Values {
+	if v.param("tab") == "print" {
+		return nil
 	}
-	return next.Get("of")
+	after, err := url.ParseQuery(v.query("after"))
+	if err != nil {
+		return nil
+	}
+	return after
 }
 
 // An openView lets a provider open an app for a patient.
