@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -15,6 +17,22 @@ func TestCharts(t *testing.T) {
 	c := startChrome(t)
 	t.Run("growth", c.growthCharts)
 	t.Run("results", c.resultCharts)
+	t.Run("without a script", c.chartsWithoutScript)
+}
+
+func (c *chrome) chartsWithoutScript(t *testing.T) {
+	adams := c.visitor(t, "dr.adams").enter("/patients/pt-1/growth")
+	adams.do("switch scripts off", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		return err
+	}))
+	adams.follow("Birth to 3 years").sees("Weight for length", "Head circumference").unfold("All 9 measurements").sees("Z-score")
+	if n := adams.number(`document.querySelectorAll(".cursor").length`); n != 0 {
+		t.Errorf("a script made %d cursors", n)
+	}
+	if n := adams.number(`[...document.querySelectorAll(".marks use")].filter(m => m.getBoundingClientRect().width > 5 && m.querySelector("title").textContent).length`); n < 30 {
+		t.Errorf("only %d values are drawn", n)
+	}
 }
 
 func (c *chrome) growthCharts(t *testing.T) {
@@ -24,7 +42,8 @@ func (c *chrome) growthCharts(t *testing.T) {
 	adams.follow("Birth to 3 years").sees("Weight for length", "Head circumference", "Age in months").shot("charts-growth-infant").dark("charts-growth-infant")
 	adams.follow("Show the charts for all ages").sees("Fit the charts to the measurements").shot("charts-growth-whole")
 	helen := c.visitor(t, "helen").enter("/patients/pt-3/growth").sees("girls").shot("charts-growth-teenager")
-	helen.walks("Weight", "percentile")
+	helen.walks("Weight", "percentile").picture("charts-growth-value", desktopWidth)
+	helen.unfold("All 12 measurements").sees("Z-score").shot("charts-growth-table")
 }
 
 func (c *chrome) resultCharts(t *testing.T) {

@@ -48,6 +48,7 @@ type growthRow struct {
 	Rank  *rank     // nil when there is nothing to compare with
 	Why   string    // why there is no comparison: unit, date, ages, size, about
 	From  bool      // worked out from other measurements
+	Early bool      // compared as if born when the birth was due
 
 	at     time.Time
 	months float64 // age, not corrected
@@ -366,8 +367,8 @@ func (c child) rank(chart growth.Chart, r *growthRow, undated bool) {
 		r.x = seconds(r.at)
 	case chart != growth.WeightForLength:
 		r.x = r.months
-		if r.months < growth.Standing {
-			r.x -= growth.Correction(c.weeks)
+		if early := growth.Correction(c.weeks); early > 0 && r.months < growth.Standing {
+			r.x, r.Early = r.x-early, true
 		}
 	}
 	table := c.growth.Table(chart, c.sex)

@@ -207,7 +207,7 @@ func (p *plot) curves(a axes, table *growth.Table, list []float64) {
 // nameCurves writes the percentiles at the ends of the curves: the outermost and
 // the median first, the others where there is room.
 func (p *plot) nameCurves(a axes, paths [][]float64, list []float64) {
-	const room = 0.042 // of the height: closer together, names would run into each other
+	const room = 0.036 // of the height: closer together, names would run into each other
 	last := len(list) - 1
 	var taken []float64
 	for _, i := range append([]int{last, 0, slices.Index(list, 50)}, 1, 2, last-2, last-1) {
