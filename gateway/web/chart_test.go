@@ -113,6 +113,18 @@ func TestChartsOfOddResults(t *testing.T) {
 	}
 }
 
+// A range that is turned round is none.
+func TestTurnedRange(t *testing.T) {
+	w := newWorld(t)
+	for i := range 3 {
+		w.lab("Iron", fmt.Sprintf("2024-01-0%d", i+1), `{"value":7}`, `,"referenceRange":[{"low":{"value":9},"high":{"value":1}}]`)
+	}
+	_, p := w.as("adams", "/patients/sofia/results")
+	if shapes, areas := p.shows(200).hides("Low", "High").shapes("Iron"); !slices.Equal(shapes, []string{"dot", "dot", "dot"}) || len(areas) > 0 {
+		t.Errorf("shapes %q, areas %q", shapes, areas)
+	}
+}
+
 // A result that is only known to be below or above says so.
 func TestComparator(t *testing.T) {
 	w := newWorld(t)

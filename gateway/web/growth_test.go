@@ -90,9 +90,9 @@ func TestGrowthPage(t *testing.T) {
 	at := daysOn(t, birth, 1111) // 36.5 months
 	w.measure("ada", "29463-7", at, ucum(13.905, "kg"))
 	w.measure("ada", "8302-2", at, ucum(37.46, "[in_i]"))
-	w.measure("ada", "29463-7", daysOn(t, birth, 183), ucum(7200, "g"))
-	w.measure("ada", "8306-3", daysOn(t, birth, 183), ucum(65.5, "cm"))
-	w.measure("ada", "9843-4", daysOn(t, birth, 183), ucum(42, "cm"))
+	w.measure("ada", "29463-7", daysOn(t, birth, 190), ucum(7200, "g"))
+	w.measure("ada", "8306-3", daysOn(t, birth, 190), ucum(65.5, "cm"))
+	w.measure("ada", "9843-4", daysOn(t, birth, 190), ucum(42, "cm"))
 	_, p := w.as("adams", "/patients/ada/growth")
 	p.shows(200, "Growth", "girls", "Weight", "Height", "Body mass index", "2 to 20 years", "49th percentile").hides("Head circumference", "Not drawn")
 	names, marks := p.drawings()
@@ -105,7 +105,7 @@ func TestGrowthPage(t *testing.T) {
 	p = p.follow("Birth to 3 years").shows(200, "Length", "Weight for length", "Head circumference", "Age in months")
 	names, _ = p.drawings()
 	contains(t, names, "Weight for length by length: from 7.2 kg / 65.5 cm")
-	if got := p.row(date(t, daysOn(t, birth, 183)) + "|6 months|7200 g (7.2 kg)|"); got == "" {
+	if got := p.row(date(t, daysOn(t, birth, 190)) + "|6 months|7200 g (7.2 kg)|"); got == "" {
 		t.Error("the weight in grams is missing")
 	}
 	p.follow("Show the charts for all ages").shows(200, "Fit the charts to the measurements")
@@ -159,8 +159,10 @@ func TestGrowthOfOddValues(t *testing.T) {
 			}
 		}()
 	}
+	w.put(`{"resourceType":"Observation","id":"wrong","status":"entered-in-error","category":[{"coding":[{"code":"vital-signs"}]}],"code":{"coding":[{"system":"http://loinc.org","code":"29463-7"}]},
+		"subject":{"reference":"Patient/ada"},"effectiveDateTime":%q,"valueQuantity":%s}`, daysOn(t, birth, 1050), ucum(14.5, "kg"))
 	_, p := w.as("adams", "/patients/ada/growth")
-	if _, marks := p.shows(200, "boys").drawings(); len(marks) != 1 {
+	if _, marks := p.shows(200, "boys").hides("14.5 kg").drawings(); len(marks) != 1 {
 		t.Errorf("drawn are %q, want one", marks)
 	}
 	for _, bad := range []string{"NaN", "Inf"} {
@@ -262,4 +264,26 @@ func TestChartsAreBounded(t *testing.T) {
 	if _, marks = p.follow("Show older vital signs").shows(200, "Heart rate").hides("Show older").drawings(); len(marks) != 45 {
 		t.Errorf("%d older values", len(marks))
 	}
+}
+
+// CDC's chart of the body mass index is not to be followed beyond the 97th
+// percentile; how far a value is above the 95th says more there.
+func TestHighBMI(t *testing.T) {
+	w := newWorld(t)
+	birth := w.clock.Now().AddDate(-12, 0, 0).Format(time.DateOnly)
+	w.baby("ada", "female", birth, "")
+	high, middle, low := daysOn(t, birth, 4018), daysOn(t, birth, 3653), daysOn(t, birth, 3288)
+	w.measure("ada", "39156-5", high, ucum(30, "kg/m2"))
+	w.measure("ada", "39156-5", middle, ucum(16.6, "kg/m2"))
+	w.measure("ada", "39156-5", low, ucum(12, "kg/m2"))
+	_, p := w.as("adams", "/patients/ada/growth")
+	p.shows(200, "above the 97th percentile")
+	if got, want := p.row(date(t, high)), date(t, high)+"|11 years|30 kg/m²|> 97||125 % of the 95th percentile"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := p.row(date(t, middle)); !strings.HasSuffix(got, "|45.8|−0.11|") {
+		t.Errorf("got %q", got)
+	}
+	_, marks := p.drawings()
+	contains(t, marks, "12 kg/m² on "+date(t, low)+": below the 1st percentile")
 }
