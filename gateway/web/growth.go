@@ -118,12 +118,20 @@ var growthCodes = map[string]string{
 // gestationCodes are those of the weeks of pregnancy at birth.
 const gestationCodes = "http://loinc.org|76516-4,http://loinc.org|11884-4,http://loinc.org|18185-9"
 
-// maxGrowth bounds the measurements that one page shows.
-const maxGrowth = 240
+// These bound the measurements that one page shows, and one that is printed with
+// all the rest of a record.
+const (
+	maxGrowth        = 240
+	maxPrintedGrowth = 120
+)
 
 func (v *visit) growth(view *recordView) error {
 	codes := "http://loinc.org|" + strings.Join(slices.Sorted(maps.Keys(growthCodes)), ",http://loinc.org|") // always alike, for the pages that follow
-	all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", maxGrowth, "code", codes)
+	count := maxGrowth
+	if view.Print {
+		count = maxPrintedGrowth
+	}
+	all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", count, "code", codes)
 	if err != nil {
 		return err
 	}
@@ -137,7 +145,7 @@ func (v *visit) growth(view *recordView) error {
 	}
 	c := child{words: v.site.words, growth: v.site.growth, birth: view.Patient.BirthDate, sex: growth.Sex(view.Patient.growthSex()), weeks: weeks}
 	view.Growth, view.Older = c.view(all, ages, whole), older
-	if len(all) >= maxGrowth {
+	if len(all) >= count {
 		view.Growth.Newest = len(all)
 	}
 	return nil

@@ -255,6 +255,9 @@ func TestChartsAreBounded(t *testing.T) {
 	if _, marks = p.follow("Show older ones").shows(200).drawings(); len(marks) != 5 {
 		t.Errorf("%d older values", len(marks))
 	}
+	if paper := p.b.get("/patients/ada/print").shows(200, "Only the newest 120 measurements are shown"); len(paper.body) > 150_000 {
+		t.Errorf("%d bytes to print", len(paper.body))
+	}
 	w.measure("sofia", "29463-7", birth, ucum(99, "kg"))
 	p.b.get("/patients/ada/growth?after=of%3DObservation%26patient%3Dsofia").hides("99 kg") // the address cannot bring in another child
 	p = p.b.get("/patients/ada/results").shows(200, "Heart rate", "Only the newest are shown")
