@@ -11,18 +11,14 @@ import (
 // size of its own: marks and texts stand at percentages of the plotted area, and
 // paths are in a box that the page stretches over it, so that lines are as
 // thick, and words as large, on a phone as on a wall.
-//
-// The drawings are SVG made here. A library of charts draws in the browser: the
-// page would be empty without its script, and larger by more than this whole
-// package's pages are.
 type plot struct {
 	Areas  []string // paths: where values usually are
 	Curves []curve
 	Lines  []string // paths through the marks
 	Marks  []mark
 	X, Y   []tick
-	Unit   string // of the vertical axis
-	Flags  []string
+	Unit   string   // of the vertical axis
+	Flags  []string // the shapes of marks that need to be explained
 }
 
 // A curve is one that others' values follow.
@@ -73,7 +69,7 @@ type axis struct{ low, high float64 }
 // part tells where a number is, 0 to 1; outside it is at the edge.
 func (a axis) part(v float64) float64 { return max(0, min(1, (v-a.low)/(a.high-a.low))) }
 
-// A frame of axes turns values into coordinates.
+// The axes of a drawing turn values into coordinates.
 type axes struct{ x, y axis }
 
 func (a axes) percent(x, y float64) (string, string) {
@@ -92,7 +88,7 @@ func boxed(part float64) string { return strconv.Itoa(int(math.Round(part * path
 
 func percent(part float64) string { return trimZeros(part*100, 1) + "%" }
 
-// span gives the ends of some numbers.
+// The ends of some numbers are the least and the greatest of them.
 type ends struct{ low, high float64 }
 
 func noEnds() ends { return ends{math.Inf(1), math.Inf(-1)} }

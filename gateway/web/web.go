@@ -10,6 +10,10 @@
 // Each group of pages has one Go file and one template file of the same name.
 // Handlers answer with a view (a small struct) or an error; every word that a
 // person reads is in the templates.
+//
+// Charts are SVG drawn here (plot). A library of charts would draw in the browser:
+// without its script there would be nothing to see, nothing to print, and nothing
+// for a screen reader but what we wrote ourselves all the same.
 package web
 
 import (
