@@ -139,10 +139,12 @@ type StatementIssuer struct {
 	JWKSURI string `yaml:"jwks_uri"` // where they are, https
 }
 
-// Policy holds the numbers of the access policy.
+// Policy is what a site decides about access: for which reasons and how far records
+// open, what an age means, who answers, and for how long all that holds.
 type Policy struct {
 	AnswerByDays     int `yaml:"answer_by_days"`    // a request lapses when unanswered for so long; default 30
 	GrantMonths      int `yaml:"grant_months"`      // calendar months of access when a request names no end; default 12
+	MaxGrantMonths   int `yaml:"max_grant_months"`  // calendar months that an access may last at most; default 60
 	InvitationMonths int `yaml:"invitation_months"` // calendar months an invitation can be redeemed; default 6, at most 6
 
 	TeenAge    int      `yaml:"teen_age"`    // from this age a patient has a login of their own, and guardians see less; default 13
@@ -164,6 +166,7 @@ type Policy struct {
 	SponsorMonths         int        `yaml:"sponsor_months"`          // calendar months until a provider must confirm those who work for them; default 6, at most 6
 	CareTeamOrganizations bool       `yaml:"care_team_organizations"` // an organisation on a care team opens the record to those with an active role in it
 	BreakGlass            BreakGlass `yaml:"break_glass"`
+	Bases                 Bases      `yaml:"bases"`
 }
 
 // Limits bound what one request can ask.
@@ -263,6 +266,7 @@ func (c *Config) setDefaults() {
 	fill(&c.SMTP.TLS, "starttls")
 	fill(&c.Policy.AnswerByDays, 30)
 	fill(&c.Policy.GrantMonths, 12)
+	fill(&c.Policy.MaxGrantMonths, 60)
 	fill(&c.Policy.InvitationMonths, 6)
 	fill(&c.Policy.TeenAge, 13)
 	fill(&c.Policy.AdultAge, 18)
@@ -275,6 +279,7 @@ func (c *Config) setDefaults() {
 	fill(&c.Policy.ExpiryNoticeDays, 14)
 	fill(&c.Policy.SponsorMonths, 6)
 	c.Policy.BreakGlass.setDefaults()
+	c.Policy.Bases.setDefaults()
 	fill(&c.Limits.MaxBodyMB, 50)
 	fill(&c.Log.Level, "info")
 	fill(&c.Log.Format, "json")

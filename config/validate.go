@@ -45,7 +45,8 @@ func (c *Config) problems() []Problem {
 	c.checkSite(k)
 	c.checkIssuers(k)
 	c.checkSMTP(k)
-	c.checkNumbers(k)
+	c.Policy.check(k)
+	k.must(c.Limits.MaxBodyMB >= 1 && c.Limits.MaxBodyMB <= 1024, "limits.max_body_mb", "must be between 1 and 1024")
 	if c.Demo {
 		c.checkDemo(k)
 	} else {
@@ -144,8 +145,6 @@ func (c *Config) checkStorage(k *check) {
 	k.must(c.Storage.PoolSize >= 2 && c.Storage.PoolSize <= 1000, "storage.pool_size", "must be between 2 and 1000")
 }
 
-var sensitivity = regexp.MustCompile(`^[A-Z][A-Z0-9]{1,19}$`)
-
 var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
 
 var issuerID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
@@ -204,29 +203,6 @@ func (c *Config) checkSMTP(k *check) {
 	k.must(c.SMTP.From != "", "smtp.from", "is required")
 	k.must(c.SMTP.TLS != "none" || Loopback(c.SMTP.Host), "smtp.tls", "must not be none off loopback")
 	k.must((c.SMTP.Username == "") == (c.SMTP.Password == ""), "smtp.password", "goes with username: both or neither")
-}
-
-func (c *Config) checkNumbers(k *check) {
-	between := func(key string, n, low, high int) {
-		k.must(n >= low && n <= high, key, "must be between %d and %d", low, high)
-	}
-	between("policy.answer_by_days", c.Policy.AnswerByDays, 1, 365)
-	between("policy.grant_months", c.Policy.GrantMonths, 1, 120)
-	between("policy.invitation_months", c.Policy.InvitationMonths, 1, 6)
-	between("policy.adult_age", c.Policy.AdultAge, 14, 25)
-	between("policy.teen_age", c.Policy.TeenAge, 8, c.Policy.AdultAge)
-	k.must(slices.Contains([]string{"guardian", "either", "both"}, c.Policy.TeenApproval), "policy.teen_approval", "must be guardian, either or both")
-	k.must(slices.Contains([]string{"any", "all"}, c.Policy.Guardians), "policy.guardians", "must be any or all")
-	for i, code := range c.Policy.TeenHidden {
-		k.must(sensitivity.MatchString(code), fmt.Sprintf("policy.teen_hidden[%d]", i), "must be a code of v3-ActCode like ADOL")
-	}
-	between("policy.remind_days", c.Policy.RemindDays, 0, max(0, c.Policy.AnswerByDays-1))
-	between("policy.cool_down_days", c.Policy.CoolDownDays, 1, 365)
-	between("policy.expiry_notice_days", c.Policy.ExpiryNoticeDays, 1, 90)
-	between("policy.sponsor_months", c.Policy.SponsorMonths, 1, 6)
-	c.Policy.BreakGlass.check(k)
-	c.Policy.checkPrivacy(k)
-	between("limits.max_body_mb", c.Limits.MaxBodyMB, 1, 1024)
 }
 
 func (c *Config) checkDemo(k *check) {

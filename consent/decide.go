@@ -20,6 +20,7 @@ import (
 // caller moves.
 type decision struct {
 	patient string // "Patient/1"
+	policy  *Policy // whose table of bases holds; nil: each opens all that it opens by itself
 	bases   []Basis
 	until   time.Time // when it must be taken again
 	rests   []string  // keys of the resources it rests on, whose epochs it carries
@@ -50,7 +51,7 @@ func (d *decision) permitted() bool { return len(d.bases) > 0 }
 // "may they" is answered. Denials follow in sight, per type.
 func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, error) {
 	now := tx.Now()
-	d := &decision{patient: patient.String(), rests: []string{patient.String()}, exprs: map[fhir.Type]opened{}}
+	d := &decision{patient: patient.String(), policy: &g.policy, rests: []string{patient.String()}, exprs: map[fhir.Type]opened{}}
 	v, tree, err := live(tx, d.patient)
 	if err != nil {
 		return nil, err
@@ -95,9 +96,19 @@ func (g *Guard) newAsker(actors map[string]bool, family bool, now time.Time) *as
 	return a
 }
 
-func (d *decision) add(b Basis, opens func(fhir.Type) store.Expr) {
-	d.bases = append(d.bases, b)
-	d.grants = append(d.grants, grant{basis: b, opens: opens})
+// add adds a basis with what it opens by itself, as far as the site lets it; judges
+// are those of a [grant].
+func (d *decision) add(b Basis, opens func(fhir.Type) store.Expr, judges ...*asker) {
+	if d.policy != nil {
+		if d.policy.off(b.Code) {
+			return
+		}
+		opens = d.policy.under(b.Code, opens)
+	}
+	if b.Code != BasisSponsored || !slices.Contains(d.bases, b) { // a sponsor can have several
+		d.bases = append(d.bases, b)
+	}
+	d.grants = append(d.grants, grant{basis: b, opens: opens, judges: judges})
 }
 
 func (g *Guard) decideSelf(p *person, d *decision, patient node, now time.Time) error {
@@ -351,8 +362,10 @@ func (g *Guard) giverLimit(d *decision, consent, patient node, now time.Time) fu
 	switch {
 	case band == bandAdult && family && !g.policy.KeepGuardianGrants:
 		return nil
+	case guardians != nil && g.policy.off(BasisProxy):
+		return nil
 	case guardians != nil:
-		return g.guardiansLimit(d, guardians, band, now)
+		return g.policy.under(BasisProxy, g.guardiansLimit(d, guardians, band, now))
 	case practice:
 		return func(fhir.Type) store.Expr { return levelAtMost(levelN) }
 	}

@@ -71,8 +71,7 @@ func (g *Guard) addEmergency(tx *engine.Tx, p *person, d *decision, s *emergency
 	asks.purpose, asks.urgent = []string{purposeBTG}, !g.policy.BreakGlass.OptOutsHold
 	shut := store.Not{Expr: sensitiveAny(g.policy.BreakGlass.Never)}
 	add := func(b Basis, opens func(fhir.Type) store.Expr) {
-		d.bases = append(d.bases, b)
-		d.grants = append(d.grants, grant{b, func(t fhir.Type) store.Expr { return store.And{opens(t), shut} }, []*asker{&asks}})
+		d.add(b, func(t fhir.Type) store.Expr { return store.And{opens(t), shut} }, &asks)
 	}
 	ceiling, _ := levelOf(g.policy.BreakGlass.Ceiling)
 	add(Basis{Code: BasisEmergency, Source: s.Record, Until: s.Ends}, upTo(ceiling))

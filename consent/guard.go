@@ -97,6 +97,9 @@ func New(c Config) (*Guard, error) {
 	case c.MRNSystem == "" || c.Policy.AdultAge == 0:
 		return nil, errors.New("consent: MRNSystem and Policy are required")
 	}
+	if err := c.Policy.check(); err != nil {
+		return nil, err
+	}
 	log, err := audit.Open(audit.Config{Store: c.Rules.engine.Store(), Now: c.Now, Key: derive(c.Key, "audit"), Logger: c.Logger})
 	if err != nil {
 		return nil, err
@@ -160,15 +163,21 @@ func (g *Guard) cachedDecision(tx *engine.Tx, c Caller, p *person, patient strin
 		if err != nil {
 			return nil, nil, time.Time{}, err
 		}
-		d, err := g.decide(tx, p, key)
-		if err == nil && s != nil {
-			err = g.addEmergency(tx, p, d, s)
-		}
+		d, err := g.decideWith(tx, p, key, s)
 		if err != nil {
 			return nil, nil, time.Time{}, err
 		}
 		return d, append(d.rests, p.rests...), d.until, nil
 	})
+}
+
+// decideWith is [Guard.decide] with what an emergency adds; nil: there is none.
+func (g *Guard) decideWith(tx *engine.Tx, p *person, patient fhir.Key, s *emergency.Session) (*decision, error) {
+	d, err := g.decide(tx, p, patient)
+	if err == nil && s != nil {
+		err = g.addEmergency(tx, p, d, s)
+	}
+	return d, err
 }
 
 // callerKey tells callers apart as far as decisions go: the person in their

@@ -37,11 +37,15 @@ func (g *Guard) joinedPanel(tx *engine.Tx, p *person, until time.Time) (*panel, 
 		t     fhir.Type
 		where store.Expr
 		any   *bool
+		basis BasisCode
 	}{
-		{"Patient", referenceIn("general-practitioner", p.withOrgs()), &j.pcp},
-		{"CareTeam", onEver(g.members(p)), &j.team},
-		{"CareTeam", store.Exists{Name: termNested}, &j.nested},
+		{"Patient", referenceIn("general-practitioner", p.withOrgs()), &j.pcp, BasisPCP},
+		{"CareTeam", onEver(g.members(p)), &j.team, BasisCareTeam},
+		{"CareTeam", store.Exists{Name: termNested}, &j.nested, BasisCareTeam},
 	} {
+		if g.policy.off(q.basis) {
+			continue
+		}
 		found, err := findSome(tx, q.t, q.where, 1)
 		if err != nil {
 			return nil, nil, time.Time{}, err
@@ -189,15 +193,29 @@ func onEver(keys []string) store.Or {
 // driver: it is known to be large.
 func rowwise(e store.Expr) store.Expr { return store.Not{Expr: store.Not{Expr: e}} }
 
-// joinedTo gives what the join opens of one type.
+// joinedTo gives what the join opens of one type. The two bases are joined at once,
+// unless the site has put either under a ceiling of its own.
 func (s *sighting) joinedTo(t fhir.Type) store.Expr {
+	pcp, team := s.g.policy.Bases[BasisPCP], s.g.policy.Bases[BasisCareTeam]
+	if !pcp.lowers() && !team.lowers() {
+		return s.joinedBy(t, s.joined, upTo(levelR)(t))
+	}
+	byPCP, byTeam := *s.joined, *s.joined
+	byPCP.team, byTeam.pcp = false, false
+	return simplify(store.Or{
+		s.joinedBy(t, &byPCP, s.g.policy.under(BasisPCP, upTo(levelR))(t)),
+		s.joinedBy(t, &byTeam, s.g.policy.under(BasisCareTeam, upTo(levelR))(t)),
+	})
+}
+
+// joinedBy gives what some bases of a join open of one type, as far as they do.
+func (s *sighting) joinedBy(t fhir.Type, j *joined, open store.Expr) store.Expr {
 	now, p, g := s.now, s.person, s.g
 	shut := store.Or{store.Exists{Name: termOdd}, lasts(termShut+"*", now), lasts(termShut+string(t), now)}
 	patient := store.And{
-		g.onPanel(p, s.joined, now),
+		g.onPanel(p, j, now),
 		store.Not{Expr: store.Back{Type: "Consent", Name: store.Owner, Where: store.And{active(), shut}}},
 	}
-	open := upTo(levelR)(t)
 	if t == "Patient" {
 		return store.And{open, patient}
 	}

@@ -216,7 +216,7 @@ type guardian struct {
 // guardians lists who may act for a patient today: nobody once the patient is of
 // age, and nobody whom a directive bars.
 func (g *Guard) guardians(tx *engine.Tx, key string, patient node) ([]guardian, error) {
-	if g.bandOf(patient, tx.Now()) == bandAdult {
+	if g.bandOf(patient, tx.Now()) == bandAdult || g.policy.off(BasisProxy) {
 		return nil, nil
 	}
 	adult, _ := g.majority(patient)

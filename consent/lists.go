@@ -232,7 +232,7 @@ func (g *Guard) WhoCanSee(ctx context.Context, c Caller, patientID string) ([]Ac
 			return err
 		}
 		left := g.isLeftOver(n, tree, tx.Now())
-		if left && !g.policy.KeepGuardianGrants {
+		if left && !g.policy.KeepGuardianGrants || g.policy.off(group) {
 			return nil
 		}
 		view, err := g.provider(tx, g.providerOf(n))
@@ -258,6 +258,9 @@ func (g *Guard) standingAccess(tx *engine.Tx, patient fhir.Key) ([]AccessEntry, 
 	}
 	var list []AccessEntry
 	for _, gp := range tree.list("generalPractitioner") {
+		if g.policy.off(BasisPCP) {
+			break
+		}
 		view, err := g.whoever(tx, relativeTo(g.base, gp.str("reference")), gp.str("display"))
 		if err != nil {
 			return nil, err
@@ -267,6 +270,9 @@ func (g *Guard) standingAccess(tx *engine.Tx, patient fhir.Key) ([]AccessEntry, 
 	teams, err := g.activeTeams(tx, patient)
 	if err != nil {
 		return nil, err
+	}
+	if g.policy.off(BasisCareTeam) {
+		teams = nil
 	}
 	for _, team := range teams {
 		for _, m := range team.list("participant") {

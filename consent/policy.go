@@ -31,6 +31,8 @@ type Policy struct {
 
 	CareTeamOrganizations bool // members of an organisation on the care team count as members
 
+	Bases map[BasisCode]Ceiling // how far the site lets each basis open records; one that is not here opens all that it opens by itself
+
 	BreakGlass    emergency.Policy // emergency access; the zero value is none
 	SponsorMonths int              // calendar months until sponsors must confirm those whom they sponsor
 

@@ -108,17 +108,14 @@ func (s *sighting) ownership(t fhir.Type) store.Expr {
 	if t == "Subscription" {
 		return s.ownSubscriptions()
 	}
-	if s.person.is(smart.System) {
-		return store.All()
-	}
 	if isDirectory(t) {
 		return store.All()
 	}
+	if s.person.is(smart.System) {
+		return s.g.policy.under(BasisSystem, engine.Everything)(t)
+	}
 	if s.person.is(smart.Staff) || s.person.is(smart.Admin) {
-		if t == "Consent" { // requests and invitations, not what the family decided beside them
-			return store.In{Name: termKind, Values: []string{kindRequest, kindInvitation}}
-		}
-		return onlyTypes(staffTypes)(t)
+		return s.g.policy.under(BasisStaff, staffSee)(t)
 	}
 	if t == "Consent" && s.person.is(smart.Provider) {
 		return s.ownConsents()
@@ -141,6 +138,14 @@ func (s *sighting) ownership(t fhir.Type) store.Expr {
 		open = append(open, s.joinedTo(t))
 	}
 	return s.withExceptions(t, open)
+}
+
+// staffSee gives what the desk sees of a type.
+func staffSee(t fhir.Type) store.Expr {
+	if t == "Consent" { // requests and invitations, not what the family decided beside them
+		return store.In{Name: termKind, Values: []string{kindRequest, kindInvitation}}
+	}
+	return onlyTypes(staffTypes)(t)
 }
 
 // whose holds for what belongs to one of the patients. A Patient is opened by a

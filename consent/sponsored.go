@@ -87,7 +87,7 @@ func holdsLink(r store.Reader, account string, l Link) (bool, error) {
 // decideSponsored gives sponsored staff the bases of their sponsors.
 func (g *Guard) decideSponsored(tx *engine.Tx, p *person, d *decision, patient *store.Version) error {
 	for _, sp := range p.sponsors {
-		theirs := &decision{patient: d.patient, asker: g.newAsker(maps.Clone(sp.person.actors), false, tx.Now())}
+		theirs := &decision{patient: d.patient, policy: d.policy, asker: g.newAsker(maps.Clone(sp.person.actors), false, tx.Now())}
 		theirs.asker.known = d.asker.known
 		d.vouching = append(d.vouching, vouching{sp.person, theirs.asker})
 		if err := g.decideProvider(tx, sp.person, theirs, patient); err != nil {
@@ -97,10 +97,7 @@ func (g *Guard) decideSponsored(tx *engine.Tx, p *person, d *decision, patient *
 		d.until = earliest(d.until, tx.Now(), theirs.until)
 		for _, gr := range theirs.grants {
 			b := Basis{Code: BasisSponsored, Source: sp.person.key, Until: earliest(gr.basis.Until, time.Time{}, sp.until)}
-			if !slices.Contains(d.bases, b) {
-				d.bases = append(d.bases, b)
-			}
-			d.grants = append(d.grants, grant{b, gr.opens, []*asker{d.asker, theirs.asker}})
+			d.add(b, gr.opens, d.asker, theirs.asker)
 		}
 	}
 	return nil
