@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/mail"
-	"regexp"
 	"slices"
 )
 
@@ -20,8 +19,6 @@ type BreakGlass struct {
 	PerHour       int      `yaml:"per_hour"`        // times that a provider may do so in an hour; default 5
 }
 
-var actCode = regexp.MustCompile(`^[A-Z]{2,20}$`)
-
 func (b *BreakGlass) setDefaults() {
 	fill(&b.Minutes, 60)
 	fill(&b.SignInMinutes, 15)
@@ -35,9 +32,7 @@ func (b *BreakGlass) check(k *check) {
 	k.must(b.SignInMinutes >= 1 && b.SignInMinutes <= 720, at+"sign_in_minutes", "must be between 1 and 720")
 	k.must(slices.Contains([]string{"N", "R", "V"}, b.Ceiling), at+"ceiling", "must be N, R or V")
 	k.must(b.PerHour >= 1 && b.PerHour <= 100, at+"per_hour", "must be between 1 and 100")
-	for i, code := range b.Never {
-		k.must(actCode.MatchString(code), fmt.Sprintf("%snever[%d]", at, i), "must be a code of v3-ActCode like PSY")
-	}
+	checkSensitivities(k, at+"never", b.Never)
 	for i, code := range b.Roles {
 		k.must(code != "", fmt.Sprintf("%sroles[%d]", at, i), "must not be empty")
 	}

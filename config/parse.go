@@ -44,8 +44,9 @@ func (p *Problems) Error() string {
 
 // Parse reads a file's text, fills in defaults and checks the whole. Lookup
 // finds environment variables, as os.LookupEnv does. The name of the file is
-// for messages. An error is a [*Problems].
-func Parse(name string, text []byte, lookup func(string) (string, bool)) (*Config, error) {
+// for messages. Others who know what this package does not, like the codes of FHIR,
+// can add problems, by their keys. An error is a [*Problems].
+func Parse(name string, text []byte, lookup func(string) (string, bool), others ...func(*Config) []Problem) (*Config, error) {
 	found := &Problems{Name: name}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
@@ -70,7 +71,11 @@ func Parse(name string, text []byte, lookup func(string) (string, bool)) (*Confi
 		}
 	}
 	c.setDefaults()
-	for _, p := range c.problems() {
+	all := c.problems()
+	for _, more := range others {
+		all = append(all, more(c)...)
+	}
+	for _, p := range all {
 		if slices.ContainsFunc(found.List, func(q Problem) bool { return q.Key == p.Key }) {
 			continue // the first problem with a key is the cause
 		}

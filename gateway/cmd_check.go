@@ -41,18 +41,24 @@ func configured(env environment, name string, args []string, more ...func(*flag.
 	if *path == "" {
 		return nil, nil, failf("config/production.yaml is a sample to start from", "%s needs -config FILE", name)
 	}
-	text, err := os.ReadFile(*path)
+	c, err := readConfig(env, *path)
+	return c, set, err
+}
+
+// readConfig reads the configuration of a production gateway.
+func readConfig(env environment, path string) (*config.Config, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, failf("", "cannot read the configuration: %v", err)
+		return nil, failf("", "cannot read the configuration: %v", err)
 	}
-	c, err := config.Parse(*path, text, env.lookup)
+	c, err := config.Parse(path, text, env.lookup, badCodes)
 	if err != nil {
-		return nil, nil, badConfig(err)
+		return nil, badConfig(err)
 	}
 	if c.Demo {
-		return nil, nil, failf("the demonstration needs no configuration: run the gateway without arguments", "%s: demo is not for this command", *path)
+		return nil, failf("the demonstration needs no configuration: run the gateway without arguments", "%s: demo is not for this command", path)
 	}
-	return c, set, nil
+	return c, nil
 }
 
 func badConfig(err error) error {

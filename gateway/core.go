@@ -9,8 +9,6 @@ import (
 
 	"mypatients/config"
 	"mypatients/consent"
-	"mypatients/consent/emergency"
-	"mypatients/consent/quorum"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
@@ -118,28 +116,6 @@ func statementIssuers(c config.Registration) []authserver.StatementIssuer {
 		list = append(list, authserver.StatementIssuer{Issuer: is.Issuer, JWKS: []byte(is.JWKS), JWKSURI: is.JWKSURI})
 	}
 	return list
-}
-
-func policy(c config.Policy) consent.Policy {
-	p := consent.DefaultPolicy()
-	p.AnswerBy = time.Duration(c.AnswerByDays) * 24 * time.Hour
-	p.GrantMonths = c.GrantMonths
-	p.InvitationMonths = c.InvitationMonths
-	p.TeenAge, p.AdultAge, p.TeenHidden = c.TeenAge, c.AdultAge, c.TeenHidden
-	p.TeenApproval = map[string]quorum.Mode{"guardian": quorum.Guardian, "either": quorum.Either, "both": quorum.Both}[c.TeenApproval]
-	p.AllGuardians, p.KeepGuardianGrants = c.Guardians == "all", c.KeepGuardianGrants
-	p.RemindBefore = p.AnswerBy / 2
-	if c.RemindDays > 0 {
-		p.RemindBefore = time.Duration(c.RemindDays) * 24 * time.Hour
-	}
-	p.CoolDown = time.Duration(c.CoolDownDays) * 24 * time.Hour
-	p.WarnBefore = time.Duration(c.ExpiryNoticeDays) * 24 * time.Hour
-	p.SponsorMonths, p.CareTeamOrganizations = c.SponsorMonths, c.CareTeamOrganizations
-	p.BreakGlass = emergency.Policy{
-		Enabled: c.BreakGlass.Enabled, Length: time.Duration(c.BreakGlass.Minutes) * time.Minute, SignedIn: time.Duration(c.BreakGlass.SignInMinutes) * time.Minute,
-		Ceiling: c.BreakGlass.Ceiling, Never: c.BreakGlass.Never, Roles: c.BreakGlass.Roles, OptOutsHold: c.BreakGlass.OptOutsHold, PerHour: c.BreakGlass.PerHour,
-	}
-	return p
 }
 
 // bindBase holds data to the base URL that it was made with: it is the
