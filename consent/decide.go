@@ -19,7 +19,7 @@ import (
 // good until a time boundary passes or the policy epoch of the patient or of the
 // caller moves.
 type decision struct {
-	patient string // "Patient/1"
+	patient string  // "Patient/1"
 	policy  *Policy // whose table of bases holds; nil: each opens all that it opens by itself
 	bases   []Basis
 	until   time.Time // when it must be taken again

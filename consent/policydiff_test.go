@@ -191,13 +191,17 @@ func TestComparisonOfTheDeskAndOfEmergencies(t *testing.T) {
 		change func(*consent.Policy)
 		want   []string
 	}{
-		"nothing":              {func(*consent.Policy) {}, nil},
-		"no emergencies":       {func(p *consent.Policy) { p.BreakGlass.Enabled = false }, []string{"closed provider Practitioner/okafor Patient/mateo"}},
-		"less in emergencies":  {func(p *consent.Policy) { p.BreakGlass.Never = []string{"PSY"} }, []string{"narrowed provider Practitioner/okafor Patient/mateo"}},
-		"more in emergencies":  {func(p *consent.Policy) { p.BreakGlass.Ceiling = "V" }, []string{"widened provider Practitioner/okafor Patient/mateo"}},
-		"no desk":              {func(p *consent.Policy) { p.Bases = map[consent.BasisCode]consent.Ceiling{"staff": {Off: true}} }, []string{"closed staff  ", "closed admin  "}},
-		"no patients at desk":  {func(p *consent.Policy) { p.Bases = map[consent.BasisCode]consent.Ceiling{"staff": {Types: []fhir.Type{"Consent"}}} }, []string{"narrowed staff  ", "narrowed admin  "}},
-		"systems see the rest": {func(p *consent.Policy) { p.Bases = map[consent.BasisCode]consent.Ceiling{"system": {Never: []string{"PSY"}}} }, []string{"narrowed system  "}},
+		"nothing":             {func(*consent.Policy) {}, nil},
+		"no emergencies":      {func(p *consent.Policy) { p.BreakGlass.Enabled = false }, []string{"closed provider Practitioner/okafor Patient/mateo"}},
+		"less in emergencies": {func(p *consent.Policy) { p.BreakGlass.Never = []string{"PSY"} }, []string{"narrowed provider Practitioner/okafor Patient/mateo"}},
+		"more in emergencies": {func(p *consent.Policy) { p.BreakGlass.Ceiling = "V" }, []string{"widened provider Practitioner/okafor Patient/mateo"}},
+		"no desk":             {func(p *consent.Policy) { p.Bases = map[consent.BasisCode]consent.Ceiling{"staff": {Off: true}} }, []string{"closed staff  ", "closed admin  "}},
+		"no patients at desk": {func(p *consent.Policy) {
+			p.Bases = map[consent.BasisCode]consent.Ceiling{"staff": {Types: []fhir.Type{"Consent"}}}
+		}, []string{"narrowed staff  ", "narrowed admin  "}},
+		"systems see the rest": {func(p *consent.Policy) {
+			p.Bases = map[consent.BasisCode]consent.Ceiling{"system": {Never: []string{"PSY"}}}
+		}, []string{"narrowed system  "}},
 	} {
 		if got := changes(one, c.change); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)

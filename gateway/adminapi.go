@@ -61,9 +61,10 @@ const maxAdminBody = 1 << 20
 //	GET    /admin/notices       the notices that did not reach everybody; ?after=ID goes on
 //	POST   /admin/notices/{id}/retry   204, and it is mailed again
 //	GET    /admin/audit/…       see adminAudit
+//	POST   /admin/policy/diff   see adminPolicy
 //
 // What is wrong is {"error", "error_description"}, as OAuth says it.
-func adminAPI(r registrar, notices *notify.Worker, l auditLog, token string, log *slog.Logger) http.Handler {
+func adminAPI(r registrar, notices *notify.Worker, l auditLog, p policyComparer, token string, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, act func(r *http.Request) (status int, answer any, err error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
@@ -113,6 +114,7 @@ func adminAPI(r registrar, notices *notify.Worker, l auditLog, token string, log
 		return http.StatusNoContent, nil, err
 	})
 	adminAudit(mux, l, log)
+	adminPolicy(mux, p, log)
 	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		given, bearer := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,7 @@ func commands() []command {
 		{"load", "-config FILE PATH…", "import NDJSON, also .gz, and Bundles from files and folders", loadCommand},
 		{"reindex", "-config FILE", "index and label all records by the search parameters and rules as they are now", reindexCommand},
 		{"audit", "verify|export -config FILE [-since TIME] [-until TIME] [-head HEAD]", "verify the audit log, or write it as NDJSON", auditCommand},
+		{"policy", "show|diff -config FILE [-to NEW-FILE] [-limit N]", "say what the policy is, or whose access another would open or close", policyCommand},
 		{"check", "-config FILE", "report all problems of a configuration", checkCommand},
 		{"client", "add|list|remove -config FILE [JSON-FILE|ID]", "register apps and systems", clientCommand},
 		{"keys", "rotate -config FILE", "sign ID tokens with a new key", keysCommand},
@@ -94,6 +96,7 @@ func printUsage(w io.Writer) {
 type failure struct {
 	text, hint string
 	cause      error
+	status     int // of the program's exit; 0: 1
 }
 
 func (f *failure) Error() string { return f.text }
@@ -110,8 +113,11 @@ func report(w io.Writer, err error) int {
 	}
 	fmt.Fprintln(w, "gateway:", err)
 	var f *failure
-	if errors.As(err, &f) && f.hint != "" {
+	if !errors.As(err, &f) {
+		return 1
+	}
+	if f.hint != "" {
 		fmt.Fprintln(w, "hint:", f.hint)
 	}
-	return 1
+	return cmp.Or(f.status, 1)
 }

@@ -154,7 +154,7 @@ func (p *Program) mountAdmin(c *config.Config, mails *notify.Worker) (err error)
 	if p.asked, err = listen(c.Admin.Listen); err != nil {
 		return err
 	}
-	p.admin = newServer(adminAPI(&auditedRegistrar{p.core.server, p.core.guard}, mails, &guardedLog{p.core.guard}, c.Admin.Token.Reveal(), p.log), p.log)
+	p.admin = newServer(adminAPI(&auditedRegistrar{p.core.server, p.core.guard}, mails, &guardedLog{p.core.guard}, &guardedPolicy{p.core.guard, &c.Policy}, c.Admin.Token.Reveal(), p.log), p.log)
 	return nil
 }
 
