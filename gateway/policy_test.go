@@ -4,27 +4,24 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"mypatients/config"
-	"mypatients/gateway/demo"
 )
 
 func TestPolicyShowSaysTheTableInWords(t *testing.T) {
 	path := production(t)
-	status, stdout, stderr := runCommand(t, nil, "policy", "show", "-config", path)
-	if status != 1 || !strings.Contains(stderr, "GATEWAY_KEY") {
+	if status, _, stderr := runCommand(t, nil, "policy", "show", "-config", path); status != 1 || !strings.Contains(stderr, "GATEWAY_KEY") {
 		t.Errorf("without its environment: got %d %s", status, stderr)
 	}
-	status, stdout, stderr = runCommand(t, secrets, "policy", "show", "-config", path)
+	status, stdout, stderr := runCommand(t, secrets, "policy", "show", "-config", path)
 	if status != 0 {
 		t.Fatal(stderr)
 	}
 	for _, want := range []string{
-		"self", "pcp", "nothing above R", "emergency        off", "13 to 17", "ADOL, SEX, STD, SUD, PSY, HIV", "from 18", "lapses after 30 days, with a reminder 15 days before", "12 months where a request names no end, 60 at most", "6 months, once",
+		"self", "pcp", "nothing above R", "emergency   off", "13 to 17", "ADOL, SEX, STD, SUD, PSY, HIV", "from 18", "lapses after 30 days, with a reminder 15 days before", "12 months where a request names no end, 60 at most", "6 months, once",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in\n%s", want, stdout)
@@ -60,6 +57,13 @@ func TestPolicyMistakesStopTheStart(t *testing.T) {
 	}
 }
 
+const policyPeople = `{"resourceType":"Practitioner","id":"adams","name":[{"family":"Adams"}]}
+{"resourceType":"Practitioner","id":"baker","name":[{"family":"Baker"}]}
+{"resourceType":"Patient","id":"one","identifier":[{"system":"https://example.org/mrn","value":"100001"}],"name":[{"family":"Rivera","given":["Mateo"]}],"birthDate":"2020-01-01","generalPractitioner":[{"reference":"Practitioner/adams"}]}
+{"resourceType":"Patient","id":"two","identifier":[{"system":"https://example.org/mrn","value":"100002"}],"name":[{"family":"Rivera","given":["Sofia"]}],"birthDate":"2021-01-01","generalPractitioner":[{"reference":"Practitioner/adams"},{"reference":"Practitioner/baker"}]}
+{"resourceType":"CareTeam","id":"team","status":"active","subject":{"reference":"Patient/two"},"participant":[{"member":{"reference":"Practitioner/adams"}}]}
+`
+
 // TestPolicyDiff compares policies on a stopped gateway's data, and by a running one.
 func TestPolicyDiff(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -70,11 +74,7 @@ func TestPolicyDiff(t *testing.T) {
 	_ = free.Close()
 	text := strings.NewReplacer("127.0.0.1:9091", admin, "listen: 127.0.0.1:8080", "listen: 127.0.0.1:0", "listen: 127.0.0.1:9090", `listen: ""`).Replace(string(readFile(t, production(t))))
 	path := write(t, "policy.yaml", text)
-	bundle := t.TempDir() + "/people.json"
-	if err := os.WriteFile(bundle, demo.Bundle(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if status, _, stderr := runCommand(t, secrets, "load", "-config", path, bundle); status != 0 {
+	if status, _, stderr := runCommand(t, secrets, "load", "-config", path, write(t, "people.ndjson", policyPeople)); status != 0 {
 		t.Fatal(stderr)
 	}
 	noPCP := write(t, "changed.yaml", strings.Replace(text, "pcp: { off: false, ceiling: R }", "pcp: { off: true }", 1))
@@ -91,12 +91,12 @@ func TestPolicyDiff(t *testing.T) {
 		if status != statusDiffers || !strings.Contains(stderr, "somebody would see more or less") {
 			t.Errorf("%s: got %d %s", when, status, stderr)
 		}
-		for _, want := range []string{"closed    provider Practitioner/", "before: pcp  closes: ", "1 Patient", "key policy.bases.pcp.off: false, would be true", "compared 5 patients"} {
+		for _, want := range []string{"closed    provider Practitioner/", "before: pcp  closes: ", "1 Patient", "key policy.bases.pcp.off: false, would be true", "compared 2 patients", "provider Practitioner/adams (without a login)  Patient/one"} {
 			if !strings.Contains(stdout, want) {
 				t.Errorf("%s: no %q in\n%s", when, want, stdout)
 			}
 		}
-		for _, private := range []string{"Rivera", "Mateo", "1001", "Adams"} {
+		for _, private := range []string{"Rivera", "Mateo", "10000", "Adams"} {
 			if strings.Contains(stdout, private) {
 				t.Errorf("%s: %q is in\n%s", when, private, stdout)
 			}
