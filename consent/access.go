@@ -47,8 +47,9 @@ func (g *Guard) Access(ctx context.Context, c Caller, patientID string) (*Access
 		}
 		if d.permitted() {
 			e.concern(d)
-			report.Permitted, report.Bases, report.Limits, report.Until = true, d.bases, d.limits(), lastEnd(d.bases)
-			return nil
+			report.Permitted, report.Limits, report.Until = true, d.limits(), lastEnd(d.bases)
+			report.Bases, err = g.sourced(tx, c, patient, d.bases)
+			return err
 		}
 		report.Next, report.From, err = g.nextSteps(tx, c, patient)
 		return err
@@ -115,10 +116,8 @@ func (d *decision) limits() []string {
 	case open < len(clinical):
 		add(limitTypes)
 	}
-	for _, c := range d.consents {
-		if !d.asker.family && !isNone(simplify(d.asker.read(c, "Observation").deny)) {
-			add(limitRestrict)
-		}
+	if !d.asker.family && d.restricted() {
+		add(limitRestrict)
 	}
 	return out
 }

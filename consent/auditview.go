@@ -55,6 +55,9 @@ func newViewer(tx *engine.Tx, c Caller, s *sighting, patient string) *viewer {
 func (v *viewer) show(row audit.Row) (audit.Row, bool, error) {
 	own := *row.Entry
 	own.Returned, own.About, own.Asked = nil, nil, nil
+	if row.Action == "access" {
+		own.Detail = "" // about whom an administrator asked may be somebody whom the viewer is not to know of
+	}
 	hides, shows := false, false
 	for _, ref := range row.Returned {
 		switch is, err := v.look(ref); {

@@ -44,14 +44,20 @@ var (
 		{"invite", "Patient", false, "Make an invitation to this patient's record.",
 			slices.Concat([]parameterDef{{"email", "string", "1", 0}, {"npi", "string", "1", 0}}, narrowing, word, between),
 			[]parameterDef{{"token", "string", "1", 1}, {"mrn", "string", "1", 1}, {"expires", "dateTime", "1", 1}, {"consent", "Reference", "1", 1}}},
-		{"access", "Patient", false, "Tell whether the caller may see this record, why, how far, and what they can do if not.",
-			nil, []parameterDef{{"permitted", "boolean", "1", 1}, {"basis", "Coding", "*", 0}, {"limit", "Coding", "*", 0}, {"next", "Coding", "*", 0}, {"from", "dateTime", "1", 0}}},
+		{"access", "Patient", false, "Tell whether the caller may see this record, why, how far, and what they can do if not. As an administrator, with as, the same of somebody else: a Practitioner, RelatedPerson or Patient, or an account by its id.",
+			[]parameterDef{{"as", "Reference", "1", 0}}, []parameterDef{{"permitted", "boolean", "1", 1}, {"role", "code", "1", 0}, {"basis", "Coding", "*", 0}, {"basis-source", "", "*", 0}, {"limit", "Coding", "*", 0}, {"next", "Coding", "*", 0}, {"from", "dateTime", "1", 0}}},
 		{"approve", "Consent", false, "Approve an access request, or less than it asks for. Where others have to agree it stays proposed, with the extension answer-state. Of age, a patient takes over what guardians gave.", narrowing, consentIs},
 		{"decline", "Consent", false, "Decline an access request. While others may still answer it stays proposed, with the extension answer-state.", reason, consentIs},
 		{"revoke", "Consent", false, "End an access that was given, or cancel an invitation.", reason, consentIs},
 		{"withdraw", "Consent", false, "Take an access request back.", reason, consentIs},
 	}
 )
+
+// parts are those of the parameters that have no value of their own. The sponsor is
+// the source of what sponsored staff see.
+var parts = map[string][]parameterDef{
+	"basis-source": {{"basis", "Coding", "1", 1}, {"source", "Reference", "1", 0}, {"sponsor", "Reference", "1", 0}, {"until", "dateTime", "1", 0}},
+}
 
 // A codeSystemDef describes one of the gateway's code systems.
 type codeSystemDef struct {
@@ -151,7 +157,15 @@ func (o operationDef) definition() node {
 		list []parameterDef
 	}{{"in", o.in}, {"out", o.out}} {
 		for _, p := range side.list {
-			params = append(params, map[string]any{"name": p.name, "use": side.use, "min": p.min, "max": p.max, "type": p.kind})
+			param := p.definition(side.use)
+			var inner []any
+			for _, part := range parts[p.name] {
+				inner = append(inner, part.definition(side.use))
+			}
+			if inner != nil {
+				param["part"] = inner
+			}
+			params = append(params, param)
 		}
 	}
 	n := node{
@@ -160,6 +174,14 @@ func (o operationDef) definition() node {
 	}
 	if params != nil {
 		n["parameter"] = params
+	}
+	return n
+}
+
+func (p parameterDef) definition(use string) map[string]any {
+	n := map[string]any{"name": p.name, "use": use, "min": p.min, "max": p.max}
+	if p.kind != "" {
+		n["type"] = p.kind
 	}
 	return n
 }

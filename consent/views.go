@@ -191,10 +191,11 @@ type Redeemed struct {
 // An AccessReport explains whether, why and how far a caller may see a record.
 type AccessReport struct {
 	Permitted bool
-	Bases     []Basis
-	Limits    []string  // codes of the gateway's code system access-limit
-	Next      []string  // what the caller can do: request-access, request-later, await-answer, redeem-invitation, ask-for-care-team
-	From      time.Time // with request-later: from when
+	As        smart.Role // of somebody else, see AccessFor
+	Bases     []Basis    // with those sources alone that the caller may read; of PCP and self it is the Patient
+	Limits    []string   // codes of the gateway's code system access-limit
+	Next      []string   // what the caller can do: request-access, request-later, await-answer, redeem-invitation, ask-for-care-team
+	From      time.Time  // with request-later: from when
 	Until     time.Time
 }
 

@@ -135,39 +135,6 @@ func (q *request) redeem() error {
 	})
 }
 
-// access: may the caller see this record, why, and if not, what can they do.
-func (q *request) access() error {
-	if q.Request.Method == http.MethodPost {
-		a, err := q.arguments()
-		if err != nil {
-			return err
-		}
-		if err := a.finish(); err != nil {
-			return err
-		}
-	} else if err := q.noQuery(); err != nil {
-		return err
-	}
-	report, err := q.h.Guard.Access(q.Request.Context(), q.caller, q.id)
-	if err != nil {
-		return err
-	}
-	rows := []result{row("permitted", "valueBoolean", report.Permitted)}
-	for _, b := range report.Bases {
-		rows = append(rows, row("basis", "valueCoding", q.coding("access-basis", string(b.Code))))
-	}
-	for _, limit := range report.Limits {
-		rows = append(rows, row("limit", "valueCoding", q.coding("access-limit", limit)))
-	}
-	for _, next := range report.Next {
-		rows = append(rows, row("next", "valueCoding", q.coding("access-next", next)))
-	}
-	if !report.From.IsZero() {
-		rows = append(rows, row("from", "valueDateTime", instant(report.From)))
-	}
-	return q.parameters(http.StatusOK, rows)
-}
-
 func reference(key fhir.Key) map[string]string { return map[string]string{"reference": key.String()} }
 
 // coding is a code of one of the gateway's code systems.
