@@ -2,9 +2,11 @@ package consent_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"mypatients/consent"
+	"mypatients/fhir"
 	"mypatients/smart"
 )
 
@@ -73,6 +75,18 @@ func TestSearchesOverAllPatientsKnowEmergencies(t *testing.T) {
 	finds("before", c, "mateo-weight", "sofia-weight")
 	breakGlass(t, one, c, "1003")
 	finds("begun", c, "ava-weight", "mateo-weight", "sofia-weight")
+	// It does not rest on the Consent that tells of it, by which the panel knows too.
+	ids, err := w.search(w.as("ava"), "Consent", "")
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("what tells of the emergency: %v, %v", ids, err)
+	}
+	told, err := w.guard.Read(t.Context(), w.as("ava"), fhir.Key{Type: "Consent", ID: ids[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put("%s", strings.Replace(string(told.JSON), `"status":"active"`, `"status":"inactive"`, 1))
+	opens(t, one, c, "Observation/ava-weight", true)
+	finds("runs", c, "ava-weight", "mateo-weight", "sofia-weight")
 	finds("another grant", other, "mateo-weight", "sofia-weight")
 	finds("another person", colleague)
 	if err := two.EndBreakGlass(t.Context(), c, "ava"); err != nil {
