@@ -179,8 +179,8 @@ type Metrics struct {
 	Listen string `yaml:"listen"` // HOST:PORT of a listener of its own; empty: none (the demo: with the rest)
 }
 
-// Admin says where a running gateway takes commands about clients and keys, which
-// need it when the data is embedded. Both or neither.
+// Admin says where a running gateway takes commands about clients, keys, the audit log
+// and the policy, which need it when the data is embedded. Both or neither.
 type Admin struct {
 	Listen string `yaml:"listen"` // HOST:PORT of a listener of its own, loopback only; empty: none
 	Token  Secret `yaml:"token"`  // bearer token

@@ -15,6 +15,9 @@
 // provider with very many patients the bases themselves are part of that condition
 // (joined.go), and decisions are taken about those alone whose consents must be read.
 //
+// A site can switch bases off and lower what they open, never raise it (ceiling.go),
+// and see beforehand whose access another policy would open or close (policydiff.go).
+//
 // What is sensitive is labelled by rules when it is written (labelling.go, package
 // label), and so is what refers to it (labelflow.go). A consent that cannot be
 // evaluated is refused; one that is found fails closed and is reported
@@ -75,6 +78,10 @@
 // access is told of by a Consent of the scope "treatment", which is the gateway's
 // own and on which no decision rests. It opens nothing that several patients own,
 // one of whom denies.
+//
+// $access gives the bases twice: each as a Coding, and with the resource that it comes
+// from, if the caller may read that. What an administrator asks with as is answered as
+// for a session of the portal without an emergency.
 //
 // PCP by practice: an Organization in generalPractitioner stands for those with an
 // active PractitionerRole in that very organisation; partOf is not followed.
