@@ -3,6 +3,7 @@ package consent_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"mypatients/consent"
@@ -15,6 +16,9 @@ import (
 func TestCeilingsHoldOnEveryPath(t *testing.T) {
 	w := comparisonWorld(t)
 	for name, change := range policies() {
+		if !strings.HasPrefix(name, "pcp") && !strings.HasPrefix(name, "team") && name != "nothing" { // what is joined
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			to := consent.DefaultPolicy()
 			change(&to)

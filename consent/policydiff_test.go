@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +15,7 @@ import (
 	"mypatients/smart"
 )
 
-// comparable fills the world with a way to every basis that there is.
+// comparisonWorld fills the world with a way to every basis that there is.
 func comparisonWorld(t *testing.T) *world {
 	w := newWorld(t)
 	label := func(id, patient, system, code string) {
@@ -61,6 +63,34 @@ func visible(t *testing.T, w *world, c consent.Caller, patient string) map[fhir.
 	}
 	return found
 }
+
+// visibleByPatient is visible for all patients, by searches that name none.
+func visibleByPatient(t *testing.T, w *world, c consent.Caller) map[string]map[fhir.Type][]string {
+	t.Helper()
+	found := map[string]map[fhir.Type][]string{}
+	for _, typ := range []fhir.Type{"Patient", "Observation", "CareTeam", "RelatedPerson"} {
+		page, err := w.guard.Search(t.Context(), c, typ, url.Values{"_count": {"100"}}, false)
+		if err != nil && fhir.KindOf(err) != fhir.Forbidden {
+			t.Fatal(err)
+		}
+		if page == nil {
+			continue
+		}
+		for _, e := range page.Entries {
+			patient := "Patient/" + e.Resource.Key.ID
+			if typ != "Patient" {
+				patient = ofPatient.FindString(string(e.Resource.JSON))
+			}
+			if found[patient] == nil {
+				found[patient] = map[fhir.Type][]string{}
+			}
+			found[patient][typ] = append(found[patient][typ], e.Resource.Key.ID)
+		}
+	}
+	return found
+}
+
+var ofPatient = regexp.MustCompile(`Patient/[a-z]+`)
 
 func missingFrom(a, b map[fhir.Type][]string) map[fhir.Type]int {
 	counts := map[fhir.Type]int{}
@@ -112,18 +142,18 @@ func TestComparisonIsWhatCallersFind(t *testing.T) {
 	for _, id := range []string{"grace-mateo", "grace-sofia", "luis-mateo", "helen-ava", "mark-noah", "nobody-lily"} {
 		people = append(people, somebody(smart.Proxy, "RelatedPerson/"+id))
 	}
-	patients := []string{"mateo", "sofia", "ava", "noah", "lily"}
-	seen := map[string]map[fhir.Type][]string{}
+	patients := []string{"Patient/mateo", "Patient/sofia", "Patient/ava", "Patient/noah", "Patient/lily"}
 	look := func(g *consent.Guard) map[string]map[fhir.Type][]string {
 		all := map[string]map[fhir.Type][]string{}
 		for _, c := range people {
+			by := visibleByPatient(t, w.on(g), c)
 			for _, patient := range patients {
-				all[string(c.Identity.Role)+" "+c.Identity.FHIRUser+" Patient/"+patient] = visible(t, w.on(g), c, patient)
+				all[string(c.Identity.Role)+" "+c.Identity.FHIRUser+" "+patient] = by[patient]
 			}
 		}
 		return all
 	}
-	seen = look(w.guard)
+	seen := look(w.guard)
 	kinds := map[consent.ChangeKind]int{}
 	for name, change := range policies() {
 		t.Run(name, func(t *testing.T) {
