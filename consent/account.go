@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -25,6 +26,9 @@ type Account struct {
 	Name    string `json:"name,omitempty"`
 	Email   string `json:"email,omitempty"`
 	Links   []Link `json:"links,omitempty"`
+
+	Waits time.Time `json:"waits,omitzero"`  // of one that stands for nobody: its latest sign-in
+	Asked string    `json:"asked,omitempty"` // the registration as a provider that nobody has decided on yet
 }
 
 // A Link says that an account stands for a person in a role.
@@ -48,6 +52,12 @@ func (g *Guard) SignIn(ctx context.Context, issuer, subject, name, email string)
 
 // LinkAccount is [Guard.SignIn] that also links the account to people.
 func (g *Guard) LinkAccount(ctx context.Context, issuer, subject, name, email string, links ...Link) (*Account, error) {
+	return g.linkAccount(ctx, issuer, subject, name, email, nil, links...)
+}
+
+// linkAccount is [Guard.LinkAccount] with what else happens in its transaction when
+// links are new; nil: nothing.
+func (g *Guard) linkAccount(ctx context.Context, issuer, subject, name, email string, also func(tx *engine.Tx, a *Account, added []Link) error, links ...Link) (*Account, error) {
 	if issuer == "" || subject == "" {
 		return nil, fhir.Errorf(fhir.Invalid, "An account needs an issuer and a subject.")
 	}
@@ -67,8 +77,19 @@ func (g *Guard) LinkAccount(ctx context.Context, issuer, subject, name, email st
 		if err := a.list(tx.Writer(), words); err != nil {
 			return err
 		}
+		if len(a.Links)+len(links) == 0 {
+			if err := a.wait(tx.Writer(), tx.Now()); err != nil {
+				return err
+			}
+		}
+		added := slices.DeleteFunc(slices.Clone(links), func(l Link) bool { return slices.Contains(a.Links, l) })
 		if err := a.link(tx.Writer(), links...); err != nil || before == a.said() {
 			return err
+		}
+		if also != nil && len(added) > 0 {
+			if err := also(tx, a, added); err != nil {
+				return err
+			}
 		}
 		return moveEpoch(tx.Writer(), accountEpoch(a.ID))
 	})
@@ -106,6 +127,15 @@ func (a *Account) link(w store.Writer, links ...Link) error {
 			return err
 		}
 	}
+	if len(a.Links) > 0 {
+		if err := a.settle(w); err != nil {
+			return err
+		}
+	}
+	return a.put(w)
+}
+
+func (a *Account) put(w store.Writer) error {
 	value, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -200,8 +230,10 @@ func (g *Guard) IdentityOf(ctx context.Context, person string) (smart.Identity, 
 const systemNPI = "http://hl7.org/fhir/sid/us-npi"
 
 // Register makes a provider of an account that has none: a Practitioner, with a
-// role when a specialty or an organisation is given. Unprocessable issues name
-// the field at fault: given, family, npi, email.
+// role when a specialty or an organisation is given, to be checked by an
+// administrator. Where the policy wants that done first, the account stands for
+// nobody until then, and has Asked set. Unprocessable issues name the field at
+// fault: given, family, npi, email.
 func (g *Guard) Register(ctx context.Context, accountID string, r Registration) (*Account, error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -218,6 +250,9 @@ func (g *Guard) Register(ctx context.Context, accountID string, r Registration) 
 		if slices.ContainsFunc(a.Links, func(l Link) bool { return l.Role == smart.Provider }) {
 			return fhir.Errorf(fhir.Conflict, "This account is registered already.")
 		}
+		if a.Asked != "" {
+			return fhir.Errorf(fhir.Conflict, "This account waits to be checked.")
+		}
 		taken, err := findAll(tx, "Practitioner", search.TokenTerm("identifier", systemNPI, r.NPI))
 		if err != nil {
 			return err
@@ -229,7 +264,7 @@ func (g *Guard) Register(ctx context.Context, accountID string, r Registration) 
 		if err != nil {
 			return err
 		}
-		if err := a.link(tx.Writer(), Link{smart.Provider, key.String()}); err != nil {
+		if err := g.admit(tx, a, key); err != nil {
 			return err
 		}
 		if err := moveEpoch(tx.Writer(), accountEpoch(a.ID)); err != nil {
@@ -248,7 +283,7 @@ func (g *Guard) Register(ctx context.Context, accountID string, r Registration) 
 
 func (g *Guard) newProvider(tx *engine.Tx, r Registration) (fhir.Key, error) {
 	p, err := g.put(tx, node{
-		"resourceType": "Practitioner", "active": true,
+		"resourceType": "Practitioner", "active": !g.policy.CheckProviders, // who waits to be checked is nobody to choose
 		"extension":  []any{map[string]any{"url": g.rules.extension("self-registered"), "valueBoolean": true}},
 		"identifier": []any{map[string]any{"system": systemNPI, "value": r.NPI}},
 		"name":       []any{map[string]any{"family": r.Family, "given": []any{r.Given}}},

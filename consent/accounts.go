@@ -35,6 +35,7 @@ type LinkView struct {
 type AccountView struct {
 	Account
 	People []LinkView // its links, in their order
+	Checks []Check    // what administrators checked about it, the latest first; of one account
 }
 
 // words are what an account can be found by, in small letters.
@@ -213,7 +214,10 @@ func (g *Guard) AccountFor(ctx context.Context, c Caller, id string) (*AccountVi
 	}
 	var view *AccountView
 	err := g.engine.View(ctx, func(tx *engine.Tx) (err error) {
-		view, err = g.accountView(tx, c, e, id)
+		if view, err = g.accountView(tx, c, e, id); err != nil {
+			return err
+		}
+		view.Checks, err = checksOf(tx.Reader(), id)
 		return err
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package consent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"mypatients/consent/audit"
@@ -15,10 +16,12 @@ import (
 type AuditQuery struct {
 	Person  string // who acted: "Practitioner/1"
 	Login   string // the id of the account that acted
+	Client  string // the id of the app or system that it was done with
 	Patient string // on whose record: "Patient/1"
 	Since   time.Time
 	Until   time.Time // rows before it
 	Action  string    // as in Look.Action
+	Actions []string  // any of these
 	Refused *bool     // whether it was refused
 	Cursor  string    // of the page before
 	Count   int       // rows of a page; 0: 50
@@ -28,6 +31,7 @@ type AuditQuery struct {
 type AuditRow struct {
 	ID string
 	audit.Entry
+	Of []Card // the first of the patients, as far as their records are open to the caller
 }
 
 // FindAudit lists rows of the log for an administrator, newest first, and gives the
@@ -68,10 +72,13 @@ func (g *Guard) FindAudit(ctx context.Context, c Caller, q AuditQuery) (list []A
 			if len(list) == count {
 				return false, nil
 			}
-			list = append(list, AuditRow{row.ID, *row.Entry})
+			list = append(list, AuditRow{ID: row.ID, Entry: *row.Entry})
 			return true, nil
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return g.namePatients(tx, c, e, list)
 	})
 	if err != nil {
 		return nil, "", g.refused(ctx, e, err)
@@ -84,7 +91,8 @@ func (g *Guard) FindAudit(ctx context.Context, c Caller, q AuditQuery) (list []A
 
 func (q *AuditQuery) walk() audit.Query {
 	return audit.Query{Patient: q.Patient, Person: q.Person, Login: q.Login, Since: q.Since, Until: q.Until, Match: func(e *audit.Entry) bool {
-		return (q.Action == "" || e.Action == q.Action) && (q.Refused == nil || *q.Refused == (e.Outcome != ""))
+		return (q.Action == "" || e.Action == q.Action) && (len(q.Actions) == 0 || slices.Contains(q.Actions, e.Action)) &&
+			(q.Client == "" || e.ClientID == q.Client) && (q.Refused == nil || *q.Refused == (e.Outcome != ""))
 	}}
 }
 

@@ -58,7 +58,10 @@ var auditActions = map[string]auditAction{
 	"register": dicom("110137", "", "C"), "unlink": dicom("110137", "", "U"), "roles": dicom("110136", "", "U"),
 	"sponsor": dicom("110137", "", "C"), "take-up-sponsorship": dicom("110137", "", "U"), "confirm-sponsored": dicom("110137", "", "U"), "end-sponsored": dicom("110137", "", "U"),
 	"list-sponsored": dicom("110112", "", "E"), "list-emergencies": dicom("110112", "", "E"),
-	"end-app": dicom("110137", "", "U"), "end-account": dicom("110137", "", "U"), "approve-app": dicom("110137", "", "C"), "decline-app": dicom("110137", "", "E"),
+	"link": dicom("110137", "", "U"), "check-provider": dicom("110137", "", "U"), "refuse-provider": dicom("110137", "", "U"), "appoint": dicom("110136", "", "U"),
+	"list-unchecked": dicom("110112", "", "E"), "list-notices": dicom("110112", "", "E"), "retry-notice": dicom("110100", "", "E"), "dismiss-notice": dicom("110100", "", "E"),
+	"grant-token": dicom("110114", "110122", "E"),
+	"end-app":     dicom("110137", "", "U"), "end-account": dicom("110137", "", "U"), "approve-app": dicom("110137", "", "C"), "decline-app": dicom("110137", "", "E"),
 	"add-client": dicom("110137", "", "C"), "change-client": dicom("110137", "", "U"), "end-client": dicom("110137", "", "U"), "remove-client": dicom("110137", "", "D"), "rotate-keys": dicom("110137", "", "U"),
 }
 

@@ -346,5 +346,10 @@ func (g *Guard) directoryQuery(query string) (store.Expr, error) {
 	if len(all) == 0 {
 		return store.None(), nil
 	}
-	return all, nil
+	// Who is not active any more, or not yet, is nobody to choose.
+	q, err := g.engine.Registry().Parse("Practitioner", map[string][]string{"active:not": {"false"}}, search.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return append(all, q.Plan(engine.Everything).Where), nil
 }

@@ -36,6 +36,8 @@ type Policy struct {
 	BreakGlass    emergency.Policy // emergency access; the zero value is none
 	SponsorMonths int              // calendar months until sponsors must confirm those whom they sponsor
 
+	CheckProviders bool // who registers as a provider is one only when an administrator has checked them
+
 	SelectionsPerHour  int // searches by a provider for people they may not see
 	RedemptionsPerHour int // attempts at a token, for an account and for an address
 }
