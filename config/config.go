@@ -157,6 +157,7 @@ type Policy struct {
 	RemindDays         int    `yaml:"remind_days"`          // so long before a request lapses the family is reminded, once; default half of answer_by_days
 	CoolDownDays       int    `yaml:"cool_down_days"`       // after a decline the provider cannot ask again for so long; default 7
 	ExpiryNoticeDays   int    `yaml:"expiry_notice_days"`   // so long before an access ends its people are told, once; default 14
+	CheckProviders     bool   `yaml:"check_providers"`      // who registers as a provider is one only when an administrator has checked them
 	PrivacyEmail       string `yaml:"privacy_email"`        // who is told of every emergency access beside the family; default nobody
 
 	// Labels is a file of rules by which records are labelled as sensitive, beside

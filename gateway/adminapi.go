@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"mypatients/config"
-	"mypatients/fhir"
 	"mypatients/gateway/notify"
 	"mypatients/smart"
 )
@@ -60,11 +59,12 @@ const maxAdminBody = 1 << 20
 //	POST   /admin/keys/rotate   204
 //	GET    /admin/notices       the notices that did not reach everybody; ?after=ID goes on
 //	POST   /admin/notices/{id}/retry   204, and it is mailed again
+//	POST   /admin/notices/{id}/dismiss 204, and it is listed no more
 //	GET    /admin/audit/…       see adminAudit
 //	POST   /admin/policy/diff   see adminPolicy
 //
 // What is wrong is {"error", "error_description"}, as OAuth says it.
-func adminAPI(r registrar, notices *notify.Worker, l auditLog, p policyComparer, token string, log *slog.Logger) http.Handler {
+func adminAPI(r registrar, notices failedNotices, l auditLog, p policyComparer, token string, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, act func(r *http.Request) (status int, answer any, err error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
@@ -107,11 +107,10 @@ func adminAPI(r registrar, notices *notify.Worker, l auditLog, p policyComparer,
 		return http.StatusOK, list, err
 	})
 	handle("POST /admin/notices/{id}/retry", func(req *http.Request) (int, any, error) {
-		err := notices.Retry(req.Context(), req.PathValue("id"))
-		if fhir.KindOf(err) == fhir.NotFound && err != nil {
-			err = &smart.Error{Code: "not_found", Description: "No such notice has failed.", Status: http.StatusNotFound}
-		}
-		return http.StatusNoContent, nil, err
+		return http.StatusNoContent, nil, noSuchNotice(notices.Retry(req.Context(), req.PathValue("id")))
+	})
+	handle("POST /admin/notices/{id}/dismiss", func(req *http.Request) (int, any, error) {
+		return http.StatusNoContent, nil, noSuchNotice(notices.Dismiss(req.Context(), req.PathValue("id")))
 	})
 	adminAudit(mux, l, log)
 	adminPolicy(mux, p, log)

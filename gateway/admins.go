@@ -6,10 +6,8 @@ import (
 	"encoding/hex"
 
 	"mypatients/config"
-	"mypatients/consent"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
-	"mypatients/smart"
 )
 
 // appointAdmins gives the configured logins the role of administrator, each with
@@ -33,8 +31,7 @@ func (k *core) appointAdmins(ctx context.Context, admins []config.Person) error 
 		if err != nil {
 			return err
 		}
-		link := consent.Link{Role: smart.Admin, Person: key.String()}
-		if _, err := k.guard.LinkAccount(ctx, admin.Issuer, admin.Subject, "", "", link); err != nil {
+		if err := k.guard.Appoint(ctx, admin.Issuer, admin.Subject, key); err != nil {
 			return err
 		}
 	}

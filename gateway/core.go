@@ -84,6 +84,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		Extra:             extraDiscovery(c),
 		Current:           k.current,
 		Removed:           k.forgetApp,
+		Backend:           k.backendToken,
 		Types:             func(typ string) bool { return fhir.Type(typ).Valid() },
 		Granular:          granular(k.engine.Registry),
 		Tenant:            c.Tenant,

@@ -27,7 +27,7 @@ func policy(c config.Policy) consent.Policy {
 	}
 	p.CoolDown = time.Duration(c.CoolDownDays) * 24 * time.Hour
 	p.WarnBefore = time.Duration(c.ExpiryNoticeDays) * 24 * time.Hour
-	p.SponsorMonths, p.CareTeamOrganizations = c.SponsorMonths, c.CareTeamOrganizations
+	p.SponsorMonths, p.CareTeamOrganizations, p.CheckProviders = c.SponsorMonths, c.CareTeamOrganizations, c.CheckProviders
 	p.BreakGlass = emergency.Policy{
 		Enabled: c.BreakGlass.Enabled, Length: time.Duration(c.BreakGlass.Minutes) * time.Minute, SignedIn: time.Duration(c.BreakGlass.SignInMinutes) * time.Minute,
 		Ceiling: c.BreakGlass.Ceiling, Never: c.BreakGlass.Never, Roles: c.BreakGlass.Roles, OptOutsHold: c.BreakGlass.OptOutsHold, PerHour: c.BreakGlass.PerHour,

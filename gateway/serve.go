@@ -68,7 +68,12 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	if err != nil {
 		return nil, err
 	}
+	mails, err := p.addWorkers(c, now, log)
+	if err != nil {
+		return nil, err
+	}
 	err = web.Mount(r, web.Config{
+		Notices: &pageNotices{mails},
 		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
 		Roles: roleMaps(c.Issuers),
 		Now:   now, Base: c.BaseURL, Zone: c.Zone(), Brand: brandOf(c.Brand), Log: log,
@@ -80,10 +85,6 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		return nil, err
 	}
 
-	mails, err := p.addWorkers(c, now, log)
-	if err != nil {
-		return nil, err
-	}
 	measured.watchNotices(mails)
 	if err := p.mountAdmin(c, mails); err != nil {
 		return nil, err
@@ -154,7 +155,7 @@ func (p *Program) mountAdmin(c *config.Config, mails *notify.Worker) (err error)
 	if p.asked, err = listen(c.Admin.Listen); err != nil {
 		return err
 	}
-	p.admin = newServer(adminAPI(&auditedRegistrar{p.core.server, p.core.guard}, mails, &guardedLog{p.core.guard}, &guardedPolicy{p.core.guard, &c.Policy}, c.Admin.Token.Reveal(), p.log), p.log)
+	p.admin = newServer(adminAPI(&auditedRegistrar{p.core.server, p.core.guard}, &auditedNotices{mails, p.core.guard}, &guardedLog{p.core.guard}, &guardedPolicy{p.core.guard, &c.Policy}, c.Admin.Token.Reveal(), p.log), p.log)
 	return nil
 }
 

@@ -129,6 +129,19 @@ func (w *Worker) Retry(ctx context.Context, id string) error {
 	})
 }
 
+// Dismiss takes a notice off the list of those that failed: it is not sent again. One
+// that did not fail is NotFound.
+func (w *Worker) Dismiss(ctx context.Context, id string) error {
+	return w.cfg.Engine.Update(ctx, func(tx *engine.Tx) error {
+		if _, err := tx.Reader().Record(kindFailed, id); errors.Is(err, store.ErrNotFound) {
+			return fhir.ErrNotFound()
+		} else if err != nil {
+			return err
+		}
+		return tx.Writer().DeleteRecord(kindFailed, id)
+	})
+}
+
 // A Backlog counts notices, each up to [MaxBacklog].
 type Backlog struct {
 	Waiting  int // still to be sent

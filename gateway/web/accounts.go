@@ -9,7 +9,6 @@ import (
 	"mypatients/consent"
 	"mypatients/fhir"
 	"mypatients/smart"
-	"mypatients/smart/idp"
 )
 
 // An accountsView is the search for a login.
@@ -54,10 +53,7 @@ func (v *visit) showAccount(chosen string, wrong problems) error {
 	if err != nil {
 		return err
 	}
-	view := accountView{AccountView: *found, Own: found.ID == v.who.account.ID, Chosen: chosen, Provider: found.Issuer}
-	if i := slices.IndexFunc(v.site.Providers, func(p *idp.Provider) bool { return p.Issuer() == found.Issuer }); i >= 0 {
-		view.Provider = v.site.Providers[i].Name()
-	}
+	view := accountView{AccountView: *found, Own: found.ID == v.who.account.ID, Chosen: chosen, Provider: v.site.providerName(found.Issuer)}
 	grants, err := v.site.Server.Grants(v.ctx, found.ID)
 	if err != nil {
 		return err

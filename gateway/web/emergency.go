@@ -23,6 +23,7 @@ type emergenciesView struct {
 	List []consent.EmergencyView
 	All  bool   // also those that were reviewed
 	At   string // id of the one at fault
+	Said string // what was typed there
 	Next string // id after which the list goes on
 }
 
@@ -121,7 +122,7 @@ const fullList = 100
 
 // reviewEmergency keeps a review, or ends an emergency access at once.
 func (s *site) reviewEmergency(v *visit) error {
-	view := emergenciesView{All: v.query("all") != "", At: v.form("emergency")}
+	view := emergenciesView{All: v.query("all") != "", At: v.form("emergency"), Said: v.form("comment")}
 	code := "reviewed"
 	var err error
 	switch v.form("action") {
@@ -134,6 +135,8 @@ func (s *site) reviewEmergency(v *visit) error {
 		return errNotHere
 	}
 	switch {
+	case kindIs(err, fhir.Unprocessable) && view.Said != "":
+		return v.showEmergencies(view, problems{"comment": "long"})
 	case kindIs(err, fhir.Unprocessable):
 		return v.showEmergencies(view, problems{"comment": "missing"})
 	case kindIs(err, fhir.Forbidden):

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"mypatients/consent"
@@ -59,7 +60,7 @@ func RenderSamples(text string) (map[string]string, error) {
 
 func everyProblem() problems {
 	all := problems{}
-	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link", "comment", "code"} {
+	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link", "comment", "code", "who", "from", "to"} {
 		all[field] = "missing"
 	}
 	return all
@@ -111,7 +112,7 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		full.Tab, empty.Tab = tab, tab
 		records = append(records, &full, &empty)
 	}
-	return map[string][]any{
+	samples := map[string][]any{
 		"signin":    {signInView{Providers: []signInChoice{{text, text}, {"b", "B"}}, Next: text, Expired: true}, signInView{}},
 		"signout":   {nil},
 		"signedout": {signedOutView{Upstream: "https://idp.example/out"}, signedOutView{}},
@@ -148,7 +149,6 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"apps": {appsView{Apps: []appView{{GrantView: authserver.GrantView{ID: text, Created: now, LastUsed: now}, Name: text, Scopes: scopes, Patient: &card}, {}}}, appsView{}},
 		"notices": {noticesView{[]consent.NoticePreference{{Kind: consent.NoticeRequest, Mail: true}, {Kind: consent.NoticeBreakGlass, Mail: true, Fixed: true}, {Kind: consent.NoticeKind(text)}}},
 			noticesView{}},
-		"staff":        {staffView{MRN: text}, staffView{}},
 		"staffpatient": {staffPatientView{Patient: card, Team: []member{{Key: key, Name: text, Role: text}, {}}, Query: text, Found: []consent.ProviderView{provider}, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}}, staffPatientView{}},
 		"staffinvite":  {staffInviteView{Patient: card, Word: consent.CallersWord{Caller: text, Check: text, Asked: text}, Email: text, Span: "date", Date: text}, staffInviteView{Span: "6"}},
 		"emergency":    {emergencyView{Patient: text, Typed: found, Reason: text, Open: []consent.EmergencyView{glass}}, emergencyView{Patient: "h.x"}, emergencyView{}},
@@ -167,6 +167,8 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 			clientView{clientRow: clientRow{smart.Client{JWKS: []byte("{}")}, kindBackend}, Grants: 1}, clientView{clientRow: clientRow{Kind: kindPublic}}},
 		"error": {errorView{Code: "connect", Text: text}, errorView{Code: "app", Text: text, Home: "/"}, errorView{}},
 	}
+	maps.Copy(samples, worklistSamples(text, now, card, provider, login))
+	return samples
 }
 
 // sampleRecord is a record with something in every chapter.

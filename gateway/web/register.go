@@ -24,6 +24,9 @@ func (s *site) registerPage(v *visit) error {
 		}
 		return v.redirect(next)
 	}
+	if v.who.account.Asked != "" {
+		return v.show(http.StatusOK, "waiting", waitingView{}, nil)
+	}
 	given, family := splitName(v.who.account.Name)
 	r := consent.Registration{Given: given, Family: family, Email: v.who.account.Email}
 	return v.show(http.StatusOK, "register", registerView{Registration: r, Next: next}, nil)
@@ -47,7 +50,7 @@ func (s *site) register(v *visit) error {
 	if len(wrong) > 0 {
 		return v.show(http.StatusOK, "register", view, wrong)
 	}
-	_, err := s.Guard.Register(v.ctx, v.who.account.ID, view.Registration)
+	account, err := s.Guard.Register(v.ctx, v.who.account.ID, view.Registration)
 	if kindIs(err, fhir.Unprocessable, fhir.Invalid, fhir.Conflict) {
 		wrong := fields(err, "npi", "given", "family", "npi", "email")
 		if wrong["npi"] != "" { // the number itself is right
@@ -57,6 +60,9 @@ func (s *site) register(v *visit) error {
 	}
 	if err != nil {
 		return err
+	}
+	if account.Asked != "" {
+		return v.redirect("/register")
 	}
 	if err := v.changeRole("provider"); err != nil {
 		return err

@@ -9,9 +9,6 @@ import (
 	"mypatients/fhir"
 )
 
-// A staffView is the home of the scheduling desk.
-type staffView struct{ MRN string }
-
 // A staffPatientView is a patient's care team as the desk edits it on a
 // caller's word.
 type staffPatientView struct {
@@ -23,16 +20,16 @@ type staffPatientView struct {
 	Chosen  string
 }
 
-func (s *site) staffPage(v *visit) error { return v.show(http.StatusOK, "staff", staffView{}, nil) }
+func (s *site) staffPage(v *visit) error { return v.showDesk(deskView{}, nil) }
 
 func (s *site) findPatient(v *visit) error {
-	view := staffView{MRN: v.form("mrn")}
+	view := deskView{MRN: v.form("mrn")}
 	if view.MRN == "" {
-		return v.show(http.StatusOK, "staff", view, problems{"mrn": "missing"})
+		return v.showDesk(view, problems{"mrn": "missing"})
 	}
 	card, err := s.Guard.PatientByMRN(v.ctx, v.caller(), view.MRN)
 	if kindIs(err, fhir.NotFound) {
-		return v.show(http.StatusOK, "staff", view, problems{"mrn": "unknown"})
+		return v.showDesk(view, problems{"mrn": "unknown"})
 	}
 	if err != nil {
 		return err
@@ -65,33 +62,42 @@ func (v *visit) showStaffPatient(view staffPatientView, wrong problems) error {
 	return v.show(http.StatusOK, "staffpatient", view, wrong)
 }
 
-// editCareTeam adds or removes a member on a caller's word, which is kept with
-// the change.
+// editCareTeam adds or removes a member on a caller's word, which is kept with the
+// change, once it was read back to the caller.
 func (s *site) editCareTeam(v *visit) error {
 	card, err := s.Guard.PatientByMRN(v.ctx, v.caller(), v.param("mrn"))
 	if err != nil {
 		return err
 	}
 	view := staffPatientView{Query: v.form("q"), Chosen: v.form("provider"), Word: v.word()}
+	action := v.form("action")
+	if action == "edit" {
+		return v.showStaffPatient(view, nil)
+	}
 	wrong := missingWord(view.Word)
 	key, err := practitioner(view.Chosen)
-	if err != nil {
+	if err != nil || !slices.Contains([]string{"add", "remove", "add-sure", "remove-sure"}, action) {
 		wrong["provider"] = "missing"
 	}
 	if len(wrong) > 0 {
 		return v.showStaffPatient(view, wrong)
 	}
 	said := flash{Name: v.practitionerName(key)}
-	switch v.form("action") {
-	case "add":
+	switch action {
+	case "add", "remove":
+		return v.askTeam(*card, view, said.Name, action == "remove")
+	case "add-sure":
 		said.Code = "staff-added"
 		err = s.Guard.AddToCareTeam(v.ctx, v.caller(), card.Patient.ID, key, &view.Word)
-	case "remove":
+	case "remove-sure":
 		said.Code = "staff-removed"
 		err = s.Guard.RemoveFromCareTeam(v.ctx, v.caller(), card.Patient.ID, key, &view.Word)
-	default:
-		wrong["provider"] = "missing"
-		return v.showStaffPatient(view, wrong)
+	}
+	if kindIs(err, fhir.Unprocessable, fhir.Invalid) {
+		return v.showStaffPatient(view, fields(err, "provider", "caller", "check", "asked"))
+	}
+	if kindIs(err, fhir.Forbidden) && !unproven(err) {
+		return v.showStaffPatient(view, problems{"provider": "own"})
 	}
 	if err != nil {
 		return err

@@ -71,6 +71,8 @@ func missingWord(w consent.CallersWord) problems {
 	for field, value := range map[string]string{"caller": w.Caller, "check": w.Check, "asked": w.Asked} {
 		if value == "" {
 			wrong[field] = "missing"
+		} else if len(value) > maxReason {
+			wrong[field] = "long"
 		}
 	}
 	return wrong

@@ -146,11 +146,18 @@ func TestStaff(t *testing.T) {
 	found := patient.submit("Search", "q", "okafor")
 	found.submit("Add", "provider", "okafor").shows(422, "Enter how you checked it", "Enter what they asked for")
 	found.submit("Add", "caller", "Grace, mother", "check", "birth date", "asked", "add Okafor").shows(422, "Choose whom to add")
-	done := found.submit("Add", "provider", "okafor", "caller", "Grace, mother", "check", "birth date", "asked", "add Okafor")
+	sure := found.submit("Add", "provider", "okafor", "caller", "Grace, mother", "check", "birth date", "asked", "add Okafor")
+	sure.shows(200, "Read this to the caller", "I put Dr. Samir Okafor on the care team of Sofia Rivera", "Nothing has changed yet", "Grace, mother")
+	again := sure.submit("Change something").shows(200, "Whom it is about")
+	if form, _ := again.form("Add to the care team"); filled(form).Get("caller") != "Grace, mother" || filled(form).Get("provider") != "okafor" {
+		t.Errorf("what was typed is lost: %v", filled(form))
+	}
+	done := sure.submit("The caller agrees")
 	done.shows(200, "Read back", "Dr. Samir Okafor is now on the care team")
 	okafor, _ := w.as("okafor", "/")
 	okafor.get("/patients/sofia").shows(200, "Sofia Rivera")
-	done.submit("Remove", "provider", "okafor", "caller", "Grace, mother", "check", "birth date", "asked", "remove Okafor").shows(200, "is no longer on the care team")
+	done.submit("Remove", "provider", "okafor", "caller", "Grace, mother", "check", "birth date", "asked", "remove Okafor").
+		shows(200, "I take Dr. Samir Okafor off the care team").submit("The caller agrees").shows(200, "is no longer on the care team")
 	okafor.get("/patients/sofia").shows(404)
 	sam.get("/patients/sofia").shows(404)
 

@@ -35,6 +35,7 @@ type reply struct {
 	status    int
 	location  string
 	body      []byte
+	file      *file  // what the browser keeps, in place of a page
 	refresh   string // where the browser goes on from the page by itself
 	leadsAway bool   // the page's form may lead to another site by redirects
 }
@@ -85,6 +86,11 @@ func (v *visit) write(c *gin.Context) {
 		c.Header("Location", v.reply.location)
 		c.Status(v.reply.status)
 		c.Writer.WriteHeaderNow()
+		return
+	}
+	if f := v.reply.file; f != nil {
+		c.Header("Content-Disposition", `attachment; filename="`+f.name+`"`)
+		c.Data(v.reply.status, f.mediaType, f.body)
 		return
 	}
 	if v.reply.refresh != "" {

@@ -36,7 +36,7 @@ import (
 	"mypatients/smart/idp"
 )
 
-// Config is what the pages need. Everything but Brand, Zone, Log and Roles is
+// Config is what the pages need. Everything but Brand, Zone, Log, Notices and Roles is
 // required.
 type Config struct {
 	Guard     *consent.Guard
@@ -49,6 +49,7 @@ type Config struct {
 	Zone      *time.Location   // in which dates are shown and typed; nil: UTC
 	Brand     Brand
 	Log       *slog.Logger // nil: nothing is logged
+	Notices   Notices      // mails that failed; nil: there are none
 
 	// What the claims of providers mean, by their ids; others' mean nothing.
 	Roles map[string]RoleMap
@@ -104,6 +105,9 @@ func Mount(r gin.IRouter, c Config) error {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Notices == nil {
+		c.Notices = noNotices{}
 	}
 	if c.Brand, err = c.Brand.complete(); err != nil {
 		return err
@@ -200,6 +204,12 @@ func (s *site) routes(r gin.IRouter) {
 	both("/staff/patients/:mrn", staff, s.staffPatientPage, s.editCareTeam)
 	both("/staff/patients/:mrn/invitation", staff, s.staffInvitePage, s.staffInvite)
 	both("/staff/emergencies", admins, s.emergenciesPage, s.reviewEmergency)
+	both("/staff/registrations", admins, s.registrationsPage, s.decideRegistration)
+	both("/staff/notices", admins, s.failedPage, s.settleFailed)
+	both("/staff/log", admins, s.logPage, s.searchLog)
+	get("/staff/unclear", admins, s.unclearPage)
+	get("/staff/unlinked", admins, s.unlinkedPage)
+	both("/staff/accounts/:account/link", admins, s.linkPage, s.link)
 	both("/staff/accounts", admins, s.accountsPage, s.findAccounts)
 	both("/staff/accounts/:account", admins, s.accountPage, s.changeAccount)
 	get("/staff/clients", admins, s.clientsPage)

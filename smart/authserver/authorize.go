@@ -80,7 +80,7 @@ func (s *Server) authorize(ctx context.Context, form url.Values) (location strin
 		return "", err
 	}
 	p, err := s.request(client.Client, form)
-	if err == nil && !s.limits.mayPark(addressOf(ctx), client.ID) {
+	if err == nil && !s.limits.mayPark(AddressOf(ctx), client.ID) {
 		err = oauthError("temporarily_unavailable", "This app asks too often. Try again in a moment.")
 	}
 	if err == nil {

@@ -119,7 +119,8 @@ func WithAddress(ctx context.Context, address string) context.Context {
 	return context.WithValue(ctx, addressKey{}, address)
 }
 
-func addressOf(ctx context.Context) string {
+// AddressOf gives the address that [WithAddress] noted, or "".
+func AddressOf(ctx context.Context) string {
 	address, _ := ctx.Value(addressKey{}).(string)
 	return address
 }

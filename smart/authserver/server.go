@@ -64,6 +64,10 @@ type Config struct {
 	// that what else is kept for it goes too. nil: nothing is.
 	Removed func(ctx context.Context, c smart.Client) error
 
+	// Backend is told of each token that a backend service is about to be given, or
+	// was refused; an error keeps it from being given. nil: nobody is told.
+	Backend func(ctx context.Context, c smart.Client, refused bool) error
+
 	// ErrorPage answers a browser whose authorization request must not be
 	// redirected (unknown client, wrong redirect URI) with the status given;
 	// nil: one line of text.

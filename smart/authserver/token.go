@@ -167,6 +167,18 @@ func notUnreserved(c rune) bool { return notBase64URL(c) && c != '.' && c != '~'
 // clientCredentials issues a token to a backend service: only system/ scopes it
 // was registered for, and no refresh token (SMART Backend Services).
 func (s *Server) clientCredentials(ctx context.Context, client smart.Client, scope string) (*tokenResponse, error) {
+	res, err := s.backendToken(ctx, client, scope)
+	var refused *smart.Error
+	if s.config.Backend == nil || err != nil && !errors.As(err, &refused) {
+		return res, err
+	}
+	if told := s.config.Backend(ctx, client, err != nil); told != nil {
+		return nil, told // the token is known to nobody
+	}
+	return res, err
+}
+
+func (s *Server) backendToken(ctx context.Context, client smart.Client, scope string) (*tokenResponse, error) {
 	if !client.MayUse(smart.GrantClientCredentials) || client.AuthMethod != smart.AuthPrivateKeyJWT {
 		return nil, oauthError("unauthorized_client", "The client is not registered for client_credentials.")
 	}

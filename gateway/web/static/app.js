@@ -35,6 +35,7 @@
   // A form is sent once, however often its button is pressed.
   document.addEventListener("submit", function (event) {
     var form = event.target;
+    if (form.hasAttribute("data-again")) return; // its answer is a file: the page stays
     if (form.dataset.sent) {
       event.preventDefault();
       return;
