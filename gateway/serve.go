@@ -74,7 +74,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 	}
 	err = web.Mount(r, web.Config{
 		Notices: &pageNotices{mails},
-		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
+		Guard:   p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
 		Roles: roleMaps(c.Issuers),
 		Now:   now, Base: c.BaseURL, Zone: c.Zone(), Brand: brandOf(c.Brand), Log: log,
 	})

@@ -129,7 +129,7 @@ func kindsOf(l consent.Look) []string {
 // gives "".
 func changes(action string) string {
 	switch action {
-	case "read", "search", "vread", "history", "history-type", "history-system", "search-system", "$everything", "list-patients", "access", "who-can-see", "search-audit":
+	case "read", "search", "vread", "history", "history-type", "history-system", "search-system", "$everything", "list-patients", "access", "who-can-see", "search-audit", "export-audit":
 		return ""
 	}
 	return action

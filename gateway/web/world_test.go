@@ -19,6 +19,7 @@ import (
 	"mypatients/fhir/badgerstore"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/search"
+	"mypatients/fhir/store"
 	"mypatients/gateway/demo"
 	"mypatients/gateway/web"
 	"mypatients/smart"
@@ -43,6 +44,8 @@ type world struct {
 	guard *consent.Guard
 	oauth *authserver.Server
 	eng   *engine.Engine
+	rules *consent.Rules
+	db    store.Store
 	clock *clock
 
 	measured int // measurements made, for their ids
@@ -88,6 +91,7 @@ func newWorld(t *testing.T, with ...func(*consent.Config)) *world {
 	}
 	key := []byte(strings.Repeat("k", 32))
 	rules := consent.NewRules(w.base, w.base, zone)
+	w.rules, w.db = rules, st
 	w.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg, Now: now})
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +117,8 @@ func newWorld(t *testing.T, with ...func(*consent.Config)) *world {
 	}
 	err = web.Mount(router, web.Config{
 		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: memory{memstore.NewWithCleanupInterval(0)}, SignOuts: noSignOuts{},
-		Now: now, Base: w.base, Zone: zone, Brand: web.Brand{Name: "Test Hospital", Accent: "#104488"},
+		Notices: mailNotices{w.mailer(1)},
+		Now:     now, Base: w.base, Zone: zone, Brand: web.Brand{Name: "Test Hospital", Accent: "#104488"},
 	})
 	if err != nil {
 		t.Fatal(err)
