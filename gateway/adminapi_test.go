@@ -96,6 +96,9 @@ func TestCommandsReachARunningGateway(t *testing.T) {
 	if got := call(t, "POST", admin, "/admin/notices/none/retry", "", token); !strings.HasPrefix(got, "404") {
 		t.Errorf("retrying none: got %s", got)
 	}
+	if got := call(t, "POST", admin, "/admin/notices/none/dismiss", "", token); !strings.HasPrefix(got, "404") {
+		t.Errorf("dismissing none: got %s", got)
+	}
 	if strings.Contains(log.String(), secrets["GATEWAY_ADMIN_TOKEN"]) || strings.Contains(log.String(), secret) {
 		t.Error("the log tells secrets")
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"mypatients/config"
 	"mypatients/fhir"
 	"mypatients/fhir/store"
@@ -60,7 +62,7 @@ func TestAuditCommands(t *testing.T) {
 	if status, _, stderr := runCommand(t, secrets, "client", "remove", "-config", path, "app-1"); status != 0 {
 		t.Fatal(stderr)
 	}
-	head := good("running", "2")
+	head := good("running", "3")
 	status, stdout, stderr := runCommand(t, secrets, "audit", "export", "-config", path)
 	var actions []string
 	for line := range strings.Lines(stdout) {
@@ -70,7 +72,7 @@ func TestAuditCommands(t *testing.T) {
 		}
 		actions = append(actions, ev.Subtype[0].Display)
 	}
-	if got := strings.Join(actions, " "); status != 0 || got != "add-client remove-client export-audit" {
+	if got := strings.Join(actions, " "); status != 0 || got != "add-client appoint remove-client export-audit" {
 		t.Errorf("export: got %d %q %s", status, got, stderr)
 	}
 	if status, stdout, _ := runCommand(t, secrets, "audit", "export", "-config", path, "-until", "2020-01-01"); status != 0 || stdout != "" {
@@ -129,6 +131,12 @@ func TestSignInsAndAdministrationAreLogged(t *testing.T) {
 	if status, _, _ := w.get("/signin/callback/demo?error=access_denied&state=x"); status != 400 {
 		t.Errorf("an answer that nobody asked for: %d", status)
 	}
+	for scope, want := range map[string]int{"system/*.rs": 200, "patient/*.rs": 400} {
+		r := w.form("/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {scope}, "client_assertion_type": {jwtBearer}, "client_assertion": {w.sign("backend", jose.RS384, nil, nil)}})
+		if r.status != want {
+			t.Errorf("a backend that asks for %s gets %d %s", scope, r.status, r.body)
+		}
+	}
 	var got []string
 	if err := w.core.guard.ExportAudit(t.Context(), time.Time{}, time.Time{}, func(r *fhir.Resource) error {
 		var ev struct {
@@ -144,7 +152,10 @@ func TestSignInsAndAdministrationAreLogged(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"110114 sign-in Grace Rivera", "110137 approve-app Grace Rivera", "110114 sign-in Ana", "110112 find-accounts Ana", "110137 end-account Ana"} {
+	if n := len(slices.DeleteFunc(slices.Clone(got), func(s string) bool { return !strings.Contains(s, "grant-token") })); n != 2 {
+		t.Errorf("%d tokens of backends are logged, want one given and one refused: %v", n, got)
+	}
+	for _, want := range []string{"110114 sign-in Grace Rivera", "110137 approve-app Grace Rivera", "110114 sign-in Ana", "110112 find-accounts Ana", "110137 end-account Ana", "110114 grant-token "} {
 		if !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, want) }) {
 			t.Errorf("no %q in %v", want, got)
 		}
