@@ -75,6 +75,7 @@ var codeSystems = []codeSystemDef{
 		{string(NoticeApproved), "A request was approved"}, {string(NoticeDeclined), "A request was declined"},
 		{string(NoticeRevoked), "An access was ended"}, {string(NoticeEnding), "An access ends soon"},
 		{string(NoticeBreakGlass), "A record was opened under the emergency rule"},
+		{string(NoticeLinked), "An account was connected to somebody who decides about the record"},
 		{string(NoticeSponsored), "Somebody who works for a provider has to be confirmed"}}},
 	{"selection-outcome", "Outcomes of Patient Selection", [][2]string{
 		{NotAuthorized, "The provider may not see the record"}, {RequestPending, "The provider's request waits for an answer"},

@@ -155,6 +155,9 @@ func (g *Guard) Link(ctx context.Context, c Caller, id string, link Link, check 
 		if err := g.requireProof(tx, c); err != nil {
 			return err
 		}
+		if err := g.tellOfLink(tx, link, patient); err != nil {
+			return err
+		}
 		if err := a.link(tx.Writer(), link); err != nil {
 			return err
 		}
@@ -214,6 +217,24 @@ func (g *Guard) mayBeLinked(tx *engine.Tx, c Caller, link Link) (patient string,
 		return "", unknown
 	}
 	return patient, nil
+}
+
+// tellOfLink tells the family of an account that comes to decide with them, so that one
+// that was connected by deceit is noticed. Whether a teenager has an account is theirs
+// to tell.
+func (g *Guard) tellOfLink(tx *engine.Tx, link Link, patient string) error {
+	if link.Role != smart.Proxy {
+		return nil
+	}
+	_, n, err := live(tx, patient)
+	if err != nil || n == nil {
+		return err
+	}
+	family, err := g.family(tx, patient, n)
+	if err != nil {
+		return err
+	}
+	return g.notify(tx, patient, noticeLinked, family...)
 }
 
 // checkNote refuses a note of an administrator that is empty or too long.

@@ -161,6 +161,32 @@ func TestLinkIsForAdministrators(t *testing.T) {
 	}
 }
 
+// TestTheFamilyIsToldOfANewAccount that decides with them; not of a teenager's own.
+func TestTheFamilyIsToldOfANewAccount(t *testing.T) {
+	w := newWorld(t)
+	root := w.root()
+	told := func(who string) int {
+		t.Helper()
+		ids, err := w.search(w.as(who), "Communication", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(ids)
+	}
+	a := w.signIn("uncle")
+	if err := w.guard.Link(t.Context(), root, a.ID, consent.Link{Role: smart.Proxy, Person: "RelatedPerson/luis-mateo"}, "seen"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.guard.Link(t.Context(), root, a.ID, consent.Link{Role: smart.Patient, Person: "Patient/ava"}, "seen"); err != nil {
+		t.Fatal(err)
+	}
+	for who, want := range map[string]int{"grace": 1, "luis": 1, "helen": 0, "ava": 0} {
+		if got := told(who); got != want {
+			t.Errorf("%s has %d notices, want %d", who, got, want)
+		}
+	}
+}
+
 // TestBarredGuardiansAreNotLinked: a custody order keeps a guardian out here, too.
 func TestBarredGuardiansAreNotLinked(t *testing.T) {
 	w := newWorld(t)

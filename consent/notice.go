@@ -24,6 +24,7 @@ const (
 	NoticeEnding           NoticeKind = "ending"            // an access ends by itself soon
 	NoticeSponsored        NoticeKind = "sponsored"         // those whom a provider sponsors have to be confirmed
 	NoticeBreakGlass       NoticeKind = "break-glass"       // a record was opened under the emergency rule
+	NoticeLinked           NoticeKind = "linked"            // an account was connected to one who decides
 )
 
 // A notice is a mail in the making: a Communication written with what causes
@@ -44,6 +45,7 @@ var (
 	noticeInvitationEnding = notice{NoticeInvitationEnding, "An invitation ends soon", "An invitation to a record that you decide about was not used yet and ends soon.", pathFamily}
 	noticeFamilyEnding     = notice{NoticeEnding, "An access ends soon", "An access to a record that you decide about ends soon.", pathFamily}
 	noticeBreakGlass       = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record that you decide about was opened under the emergency rule. You can see who opened it, and why.", pathFamily}
+	noticeLinked           = notice{NoticeLinked, "An account was connected", "An account was connected to somebody who decides about a record that you decide about too. If you do not know of it, call the hospital.", pathFamily}
 	noticePrivacy          = notice{NoticeBreakGlass, "A record was opened under the emergency rule", "A record was opened under the emergency rule. It waits for review.", pathReview}
 	noticeAnswered         = notice{NoticeRequest, "A request waits for your answer too", "Somebody else has answered a request to see a record. Your answer is needed as well.", pathFamily}
 	noticeConflict         = notice{NoticeConflict, "Answers to a request differ", "A request to see a record was answered differently by those who decide about it. Nobody can see the record by it until they agree.", pathFamily}

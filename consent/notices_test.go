@@ -149,8 +149,8 @@ func TestPreferences(t *testing.T) {
 	list, err := w.guard.NoticePreferences(t.Context(), w.as("grace"))
 	w.do(err)
 	if slices.ContainsFunc(list, func(p consent.NoticePreference) bool {
-		return !p.Mail || p.Fixed != (p.Kind == consent.NoticeBreakGlass)
-	}) || len(list) != 8 {
+		return !p.Mail || p.Fixed != (p.Kind == consent.NoticeBreakGlass || p.Kind == consent.NoticeLinked)
+	}) || len(list) != 9 {
 		t.Errorf("at first: %+v", list)
 	}
 	wantKind(t, w.guard.SetNoticePreferences(t.Context(), w.as("grace"), []consent.NoticeKind{consent.NoticeBreakGlass}), fhir.Unprocessable)

@@ -26,12 +26,12 @@ type NoticePreference struct {
 
 // The kinds that the roles get.
 var (
-	familyNotices   = []NoticeKind{NoticeRequest, NoticeReminder, NoticeConflict, NoticeInvited, NoticeRedeemed, NoticeInvitationEnding, NoticeEnding, NoticeBreakGlass}
+	familyNotices   = []NoticeKind{NoticeRequest, NoticeReminder, NoticeConflict, NoticeInvited, NoticeRedeemed, NoticeInvitationEnding, NoticeEnding, NoticeBreakGlass, NoticeLinked}
 	providerNotices = []NoticeKind{NoticeApproved, NoticeDeclined, NoticeRevoked, NoticeEnding}
 )
 
 // mandatory reports whether everybody gets the kind as a mail, whatever they chose.
-func (k NoticeKind) mandatory() bool { return k == NoticeBreakGlass }
+func (k NoticeKind) mandatory() bool { return k == NoticeBreakGlass || k == NoticeLinked }
 
 func noticesFor(role smart.Role) []NoticeKind {
 	switch role {
