@@ -44,6 +44,18 @@ func (c *chrome) primaryCare(t *testing.T) {
 	adams.open("/patients/pt-3").sees("Page not found").seesNot("Ava").shot("not-found")
 }
 
+// worklists has an administrator connect the account of somebody who has just signed
+// in, and search the log.
+func (c *chrome) worklists(t *testing.T, ana *visitor) {
+	c.visitor(t, "dr.new").enter("/patient").sees("You are not registered yet")
+	ana.open("/staff").sees("What waits for you", "Accounts to connect").shot("worklists").dark("worklists-dark")
+	ana.follow("Accounts to connect").shot("accounts-to-connect").open("/staff/registrations").sees("Nobody waits").open("/staff/notices").shot("mails-failed")
+	ana.open("/staff/unlinked").follow("Dr. Nora Newton").fill("MRN of the patient", "1001").press("Find the person").sees("parent or guardian of Mateo Rivera").shot("account-connect")
+	ana.press("Go on").sees("Choose one of these people").shot("account-connect-problem")
+	ana.tick("Grace Rivera").fill("How you checked", "came with a passport").press("Go on").sees("Connect this account?").shot("account-connect-sure")
+	ana.open("/staff/log").fill("MRN of the patient", "1001").press("Search the log").sees("Entries, the latest first", "Mateo Rivera").shot("log")
+}
+
 func (c *chrome) careTeam(t *testing.T) {
 	chen := c.visitor(t, "dr.chen").enter("/").sees("Mateo Rivera", "Care team").seesNot("Sofia")
 	chen.follow("Mateo Rivera").isAt("/patients/pt-1").sees("You are on the care team")
@@ -62,6 +74,7 @@ func (c *chrome) careTeam(t *testing.T) {
 	ana.follow("Accounts").press("Find accounts").sees("Enter what to search for").shot("accounts-problem")
 	ana.fill("Account", "1001").press("Find accounts").sees("Grace Rivera", "Parent or guardian of Mateo Rivera").shot("accounts").follow("Grace Rivera")
 	ana.sees("Whom it stands for", "Sign out everywhere").press("Remove the link").sees("Choose the link to remove").shot("account")
+	c.worklists(t, ana)
 	okafor := c.visitor(t, "dr.okafor").enter("/patients/pt-1").sees("Mateo Rivera", "You are on the care team")
 	sam.open("/patients/pt-1").sees("Page not found").seesNot("Mateo")
 
