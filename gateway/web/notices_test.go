@@ -10,13 +10,13 @@ func TestNoticePreferences(t *testing.T) {
 	w := newWorld(t)
 	_, home := w.as("grace", "/patient")
 	form := home.follow("E-mails").at("/patient/notices").shows(200, "somebody asks to see a record", "This cannot be switched off").hides("a request of mine")
-	saved := form.submit("Save", "kind", "redeemed").shows(200, "Your choice was saved") // all others go, but the one that cannot
+	saved := form.submit("Save", "kind", "redeemed").shows(200, "Your choice was saved") // all others go, but those that cannot
 	node, _ := saved.form("Save")
-	if got := filled(node)["kind"]; strings.Join(got, ",") != "redeemed,break-glass" {
+	if got := filled(node)["kind"]; strings.Join(got, ",") != "redeemed,break-glass,linked" {
 		t.Errorf("ticked afterwards: %v", got)
 	}
-	if n := strings.Count(saved.body, " checked"); n != 2 {
-		t.Errorf("%d are ticked, want the chosen and the fixed one", n)
+	if n := strings.Count(saved.body, " checked"); n != 3 {
+		t.Errorf("%d are ticked, want the chosen and the two that are fixed", n)
 	}
 	b, home := w.as("okafor", "/")
 	home.follow("E-mails").at("/notices").shows(200, "a request of mine was approved").hides("emergency rule")
