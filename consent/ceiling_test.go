@@ -137,3 +137,33 @@ func TestBasesThatAreOffAreNotOffered(t *testing.T) {
 		t.Errorf("a guardian without a basis: %v", err)
 	}
 }
+
+// What opens a part of a record for reading does not open it for writing to one who
+// may write another part.
+func TestCeilingsHoldForWriting(t *testing.T) {
+	w := comparisonWorld(t)
+	w.put(`{"resourceType":"Consent","id":"c9","status":"active","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},
+		"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/mateo"},"dateTime":"2026-01-01","performer":[{"reference":"RelatedPerson/grace-mateo"}],"policy":[{"uri":"urn:x"}],
+		"provision":{"type":"permit","actor":[{"role":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]},"reference":{"reference":"Practitioner/adams"}}]}}`)
+	w.put(`{"resourceType":"Condition","id":"mateo-cough","code":{"text":"Cough"},"subject":{"reference":"Patient/mateo"}}`)
+	adams := somebody(smart.Provider, "Practitioner/adams")
+	guard := w.node(func(c *consent.Config) {
+		c.Policy.Bases = map[consent.BasisCode]consent.Ceiling{consent.BasisPCP: {Types: []fhir.Type{"Patient", "Observation"}}, consent.BasisCareTeam: {Off: true}}
+	})
+	if got, err := w.on(guard).search(adams, "Condition", "patient=Patient/mateo"); err != nil || len(got) == 0 {
+		t.Fatalf("the consent opens conditions for reading: got %v, %v", got, err)
+	}
+	for body, want := range map[string]bool{
+		`{"resourceType":"Observation","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/mateo"}}`: true,
+		`{"resourceType":"Condition","code":{"text":"x"},"subject":{"reference":"Patient/mateo"}}`:                    false,
+	} {
+		var typ fhir.Type = "Observation"
+		if !want {
+			typ = "Condition"
+		}
+		_, _, err := guard.Create(t.Context(), adams, typ, []byte(body))
+		if want != (err == nil) || err != nil && fhir.KindOf(err) != fhir.Forbidden {
+			t.Errorf("%s: got %v, want written %v", typ, err, want)
+		}
+	}
+}

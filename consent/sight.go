@@ -68,6 +68,17 @@ func (d *decision) granted(t fhir.Type) store.Expr {
 	return simplify(open)
 }
 
+// writable gives what those bases open on which a record may be written.
+func (d *decision) writable(t fhir.Type) store.Expr {
+	var open store.Or
+	for _, gr := range d.grants {
+		if slices.Contains(writeBases, gr.basis.Code) {
+			open = append(open, gr.opens(t))
+		}
+	}
+	return simplify(open)
+}
+
 // A sighting is what one call may see: a person, the decisions that matter to
 // the call, and the scopes.
 type sighting struct {

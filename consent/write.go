@@ -117,8 +117,8 @@ func refuseNotice(terms store.Terms) error {
 }
 
 // allowImage judges what a resource will be after a write: every patient it will
-// belong to must be one on whom the caller has a basis that lets them write, and
-// the scopes and the patients' consents must open it as it will be.
+// belong to must be one on whom the caller has a basis that lets them write such a
+// thing, and the scopes and the patients' consents must open it as it will be.
 func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhir.Type, terms store.Terms) error {
 	owners := []string{}
 	for o := range terms.Values(store.Owner) {
@@ -140,7 +140,8 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 	if t == "Consent" && s.person.is(smart.Admin) {
 		return nil // see checkDirective and correct
 	}
-	open, err := store.Eval(tx.Reader(), &store.Version{Key: store.Key{Type: string(t)}, Terms: terms}, s.sight(t))
+	image := &store.Version{Key: store.Key{Type: string(t)}, Terms: terms}
+	open, err := store.Eval(tx.Reader(), image, s.sight(t))
 	if err != nil {
 		return err
 	}
@@ -157,11 +158,18 @@ func (g *Guard) allowImage(tx *engine.Tx, c Caller, want smart.Permission, t fhi
 		return fhir.Errorf(fhir.Forbidden, "The resource names no patient whose record it belongs to.")
 	}
 	for _, o := range owners {
-		writes := slices.ContainsFunc(s.decisions, func(d *decision) bool {
-			return d.patient == o && slices.ContainsFunc(d.bases, func(b Basis) bool { return slices.Contains(writeBases, b.Code) })
-		})
+		var writable store.Or
+		for _, d := range s.decisions {
+			if d.patient == o {
+				writable = append(writable, d.writable(t))
+			}
+		}
+		writes, err := store.Eval(tx.Reader(), image, writable)
+		if err != nil {
+			return err
+		}
 		if !writes {
-			return fhir.Errorf(fhir.Forbidden, "The access to this record is for reading only.")
+			return fhir.Errorf(fhir.Forbidden, "The access to this record, or to this part of it, is for reading only.")
 		}
 	}
 	return nil
