@@ -31,6 +31,10 @@ type Config struct {
 	PrivacyEmail string       // who is told of every emergency access beside the family; may be empty
 	Logger       *slog.Logger // told of the state of the audit log; nil: nobody is
 
+	// Translate gives a sentence of a notice in a language, by its BCP 47 tag; false
+	// when it cannot. nil: notices are in English.
+	Translate func(tag, english string) (string, bool)
+
 	// Launch makes a launch handle for a redeemed invitation; nil: none is given.
 	Launch func(ctx context.Context, l smart.Launch) (handle string, err error)
 	// AppCode tells whether app states of a code ("system|code") are a client's to
@@ -61,11 +65,12 @@ type Guard struct {
 
 	privacyEmail string
 
-	stepUps  map[string]StepUp
-	launch   func(ctx context.Context, l smart.Launch) (string, error)
-	appCode  func(ctx context.Context, clientID, code string) (bool, error)
-	standing func(ctx context.Context, held smart.Grant) (smart.Grant, bool, error)
-	endpoint func(url string) bool
+	stepUps   map[string]StepUp
+	translate func(tag, english string) (string, bool)
+	launch    func(ctx context.Context, l smart.Launch) (string, error)
+	appCode   func(ctx context.Context, clientID, code string) (bool, error)
+	standing  func(ctx context.Context, held smart.Grant) (smart.Grant, bool, error)
+	endpoint  func(url string) bool
 
 	maxListed   int
 	auditor     *auditor
@@ -115,7 +120,7 @@ func New(c Config) (*Guard, error) {
 	return &Guard{
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
-		standing: c.Standing, endpoint: c.Endpoint,
+		standing: c.Standing, endpoint: c.Endpoint, translate: c.Translate,
 		auditor: &auditor{log}, persons: newCache[*person](maxPersons),
 		decisions: newCache[*decision](maxDecisions), panels: newCache[*panel](maxPanels), large: newCache[bool](maxPersons), maxListed: maxListed,
 		accounts: newCache[*Account](maxAccounts), emergencies: newCache[[]*emergency.Session](maxPersons),

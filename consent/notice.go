@@ -57,6 +57,12 @@ var (
 	noticeEnding           = notice{NoticeEnding, "An access ends soon", "An access that you had been given ends soon.", pathProvider}
 )
 
+// What is said before the addresses in a mail.
+const (
+	noticeGoOn   = "Sign in to go on:"
+	noticeChoose = "To choose which mails you get:"
+)
+
 // Where a notice leads, and where one chooses which come as mails.
 const (
 	pathFamily   = "/patient"
@@ -74,7 +80,11 @@ func (g *Guard) notify(tx *engine.Tx, patient string, n notice, recipients ...st
 		if err != nil {
 			return err
 		}
-		c := g.communication(patient, n)
+		tag, err := g.reads(tx.Reader(), to)
+		if err != nil {
+			return err
+		}
+		c := g.communication(patient, n, tag)
 		c["recipient"] = []any{reference(to)}
 		if !wanted {
 			c["status"], c["statusReason"] = "not-done", map[string]any{"text": "The recipient does not want mails of this kind."}
@@ -86,18 +96,32 @@ func (g *Guard) notify(tx *engine.Tx, patient string, n notice, recipients ...st
 	return nil
 }
 
-func (g *Guard) communication(patient string, n notice) node {
-	text := n.text + "\n\nSign in to go on: " + g.base + n.path
-	if at := choosing[n.path]; at != "" && !n.kind.mandatory() {
-		text += "\n\nTo choose which mails you get: " + g.base + at
+// communication writes a notice in the language of its recipient, or in English;
+// without a patient it is about none.
+func (g *Guard) communication(patient string, n notice, tag string) node {
+	goOn, choose := noticeGoOn, noticeChoose
+	in, translated := n.in(tag, g.translate)
+	if translated {
+		goOn, _ = g.translate(tag, noticeGoOn)
+		choose, _ = g.translate(tag, noticeChoose)
 	}
-	return node{
+	text := in.text + "\n\n" + goOn + " " + g.base + n.path
+	if at := choosing[n.path]; at != "" && !n.kind.mandatory() {
+		text += "\n\n" + choose + " " + g.base + at
+	}
+	c := node{
 		"resourceType": "Communication", "status": "preparation",
 		"category": []any{concept(g.rules.kindSystem(), kindNotice).any(), concept(g.rules.noticeSystem(), string(n.kind)).any()},
-		"subject":  reference(patient),
-		"topic":    map[string]any{"text": n.subject},
+		"topic":    map[string]any{"text": in.subject},
 		"payload":  []any{map[string]any{"contentString": text}},
 	}
+	if patient != "" {
+		c["subject"] = reference(patient)
+	}
+	if translated {
+		c["language"] = tag
+	}
+	return c
 }
 
 // put writes a resource that we composed, inside a transaction; an empty id

@@ -82,7 +82,7 @@ func (g *Guard) NotifyBreakGlass(tx *engine.Tx, patient fhir.Key) error {
 	if err := g.notify(tx, patient.String(), noticeBreakGlass, family...); err != nil || g.privacyEmail == "" {
 		return err
 	}
-	c := g.communication(patient.String(), noticePrivacy)
+	c := g.communication(patient.String(), noticePrivacy, "")
 	c["contained"] = []any{map[string]any{"resourceType": "Organization", "id": "privacy", "name": "Privacy office",
 		"telecom": []any{map[string]any{"system": "email", "value": g.privacyEmail}}}}
 	c["recipient"] = []any{reference("#privacy")}

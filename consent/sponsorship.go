@@ -340,12 +340,12 @@ func (g *Guard) RemindSponsors(ctx context.Context) (int, error) {
 }
 
 func (g *Guard) tellSponsor(tx *engine.Tx, s *sponsor.Sponsorship) error {
-	_, err := g.put(tx, node{
-		"resourceType": "Communication", "status": "preparation",
-		"category":  []any{concept(g.rules.kindSystem(), kindNotice).any(), concept(g.rules.noticeSystem(), string(NoticeSponsored)).any()},
-		"topic":     map[string]any{"text": noticeConfirm.subject},
-		"recipient": []any{reference(s.Sponsor)},
-		"payload":   []any{map[string]any{"contentString": noticeConfirm.text + "\n\nSign in to go on: " + g.base + noticeConfirm.path}},
-	}, "")
+	tag, err := g.reads(tx.Reader(), s.Sponsor)
+	if err != nil {
+		return err
+	}
+	c := g.communication("", noticeConfirm, tag)
+	c["recipient"] = []any{reference(s.Sponsor)}
+	_, err = g.put(tx, c, "")
 	return err
 }

@@ -95,6 +95,10 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 	if err != nil {
 		return nil, err
 	}
+	translate, err := mailWords()
+	if err != nil {
+		return nil, err
+	}
 	k.guard, err = consent.New(consent.Config{
 		Rules: k.rules, Now: now, Logger: log, Key: c.KeyBytes(), MRNSystem: c.MRNSystem, Policy: policy(c.Policy),
 		Launch: func(ctx context.Context, l smart.Launch) (string, error) {
@@ -102,6 +106,7 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 			return handle, err
 		},
 		AppCode:      k.appCode,
+		Translate:    translate,
 		StepUp:       stepUps(c.Issuers),
 		PrivacyEmail: c.Policy.PrivacyEmail,
 		Standing:     k.standing,

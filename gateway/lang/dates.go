@@ -2,6 +2,7 @@ package lang
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -73,4 +74,22 @@ func soundsLikeI(word string) bool {
 		return true
 	}
 	return strings.HasPrefix(word, "i") && !strings.HasPrefix(word, "ia") && !strings.HasPrefix(word, "ie") && !strings.HasPrefix(word, "io")
+}
+
+// Ordinal writes a place in a row, as it stands before its noun or behind it:
+// "2nd" (percentile), (percentil) "2".
+func (l Language) Ordinal(n int) string {
+	if l == Spanish {
+		return strconv.Itoa(n)
+	}
+	switch {
+	case n%100 >= 11 && n%100 <= 13:
+	case n%10 == 1:
+		return strconv.Itoa(n) + "st"
+	case n%10 == 2:
+		return strconv.Itoa(n) + "nd"
+	case n%10 == 3:
+		return strconv.Itoa(n) + "rd"
+	}
+	return strconv.Itoa(n) + "th"
 }

@@ -21,6 +21,7 @@ type notice struct {
 	tree     map[string]any
 	subject  string
 	text     string
+	language string   // BCP 47 tag; empty: not said
 	to       []string // addresses
 	attempts int      // before this one
 	since    time.Time
@@ -30,6 +31,7 @@ type notice struct {
 // (https://hl7.org/fhir/R4/communication.html).
 type communication struct {
 	Status   string
+	Language string
 	Category []struct{ Coding []fhir.Coding }
 	Topic    struct{ Text string }
 	Payload  []struct{ ContentString string }
@@ -72,7 +74,7 @@ func (w *Worker) read(tx *engine.Tx, id string) (*notice, error) {
 	if c.Status != "preparation" || !w.ours(c) {
 		return nil, nil
 	}
-	n := &notice{id: id, version: r.Version, subject: oneLine(c.Topic.Text)}
+	n := &notice{id: id, version: r.Version, subject: oneLine(c.Topic.Text), language: oneLine(c.Language)}
 	if n.tree, err = fhir.Tree(r.JSON); err != nil {
 		return nil, err
 	}
@@ -148,6 +150,9 @@ func (w *Worker) message(n *notice, i int, address string) (*gomail.Msg, error) 
 	msg.SetMessageIDWithValue(id + "@" + w.domain)
 	msg.SetDateWithValue(w.cfg.Now())
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office answers
+	if n.language != "" {
+		msg.SetGenHeader("Content-Language", n.language) // RFC 3282
+	}
 	msg.Subject(n.subject)
 	msg.SetBodyString(gomail.TypeTextPlain, n.text+"\n")
 	return msg, nil

@@ -19,7 +19,7 @@ func ErrorPage(b Brand) (func(w http.ResponseWriter, r *http.Request, status int
 	if err != nil {
 		return nil, err
 	}
-	set, err := parsePages(files.version, words{zone: time.UTC}) // the page has no times
+	sets, err := allPages(files.version, words{zone: time.UTC}) // the page has no times
 	if err != nil {
 		return nil, err
 	}
@@ -33,11 +33,13 @@ func ErrorPage(b Brand) (func(w http.ResponseWriter, r *http.Request, status int
 		if status >= http.StatusInternalServerError {
 			view = errorView{Code: "internal"}
 		}
-		body, err := set.render("error", frame{Brand: b, Page: "error", Path: r.URL.Path, Request: id, View: view})
+		spoken := languageOf(r)
+		body, err := sets[spoken].render("error", frame{Brand: b, Page: "error", Path: r.URL.Path, Request: id, View: view, Here: here(r)})
 		if err != nil {
 			body = lastWords
 		}
 		secure(w.Header(), false)
+		speak(w.Header(), spoken)
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(status)
 		_, _ = w.Write(body) // a browser that left does not matter

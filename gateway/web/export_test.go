@@ -10,6 +10,7 @@ import (
 	"mypatients/consent/emergency"
 	"mypatients/fhir"
 	"mypatients/gateway/growth"
+	"mypatients/gateway/lang"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
 )
@@ -18,13 +19,33 @@ import (
 // every text of which is the given one, and once with less, down to nothing. It fails for a page without
 // a sample.
 func RenderSamples(text string) (map[string]string, error) {
+	return renderAll(text, lang.English, nil)
+}
+
+// RenderIn is RenderSamples in a language. The words of the templates pass through
+// wrap, if there is one, after they have been translated.
+func RenderIn(l lang.Language, text string, wrap func(string) string) (map[string]string, error) {
+	return renderAll(text, l, wrap)
+}
+
+func renderAll(text string, l lang.Language, wrap func(string) string) (map[string]string, error) {
 	now := time.Date(2026, 3, 10, 15, 0, 0, 0, time.UTC)
-	w := words{now: func() time.Time { return now }, zone: time.UTC}
+	w := words{now: func() time.Time { return now }, zone: time.UTC, lang: l}
 	files, err := newStatic(Brand{})
 	if err != nil {
 		return nil, err
 	}
-	set, err := parsePages(files.version, w)
+	catalogue, err := lang.Of(l)
+	if err != nil {
+		return nil, err
+	}
+	t := translationOf(l, catalogue)
+	if wrap != nil {
+		if t, err = marked(t, wrap); err != nil {
+			return nil, err
+		}
+	}
+	set, err := parsePages(files.version, w, t)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +62,7 @@ func RenderSamples(text string) (map[string]string, error) {
 				roles = append(roles, "", smart.Provider, smart.Staff)
 			}
 			for _, role := range roles {
-				f := frame{Brand: Brand{Name: "Name"}, Page: name, Path: "/", Request: "r", CSRF: "token", Role: role, View: view}
+				f := frame{Brand: Brand{Name: "Name"}, Page: name, Path: "/", Request: "r", Here: "/", CSRF: "token", Role: role, View: view}
 				if i == 0 {
 					f.Account, f.Person, f.Roles, f.Request = text, text, true, text
 					f.Flash = &flash{Code: "approved", Name: text, Until: now}
@@ -229,21 +250,21 @@ func sampleGrowth(text string, w words) *growthView {
 // The parts of the package that tables test.
 
 func Age(now time.Time, birth string) string {
-	s := words{func() time.Time { return now }, now.Location()}.age(birth)
+	s := words{now: func() time.Time { return now }, zone: now.Location()}.age(birth)
 	return fmt.Sprintf("%d %s", s.N, s.Unit)
 }
 
 func MonthsOn(now time.Time, months int) string {
-	w := words{func() time.Time { return now }, now.Location()}
+	w := words{now: func() time.Time { return now }, zone: now.Location()}
 	return w.lastDay(w.monthsOn(months))
 }
 
 func Ago(now, t time.Time) string {
-	s := words{func() time.Time { return now }, now.Location()}.ago(t)
+	s := words{now: func() time.Time { return now }, zone: now.Location()}.ago(t)
 	return fmt.Sprintf("%d %s %t", s.N, s.Unit, s.Past)
 }
 
-func Date(s string) string { return words{time.Now, time.UTC}.date(s) }
+func Date(s string) string { return words{now: time.Now, zone: time.UTC}.date(s) }
 
 func TypesOf(codes ...string) []fhir.Type { return typesOf(codes) }
 
@@ -259,7 +280,7 @@ func Value(body string) (value, flag, reference string, err error) {
 
 // Vitals gives the names of the tests that the summary shows, in its order.
 func Vitals(now time.Time, bodies ...string) ([]string, error) {
-	w := words{func() time.Time { return now }, now.Location()}
+	w := words{now: func() time.Time { return now }, zone: now.Location()}
 	var list []observation
 	for _, body := range bodies {
 		var o observation
@@ -278,10 +299,46 @@ func Vitals(now time.Time, bodies ...string) ([]string, error) {
 // Looks gives the lines of the log of one day: who and why.
 func Looks(looks []consent.Look) []string {
 	var lines []string
-	for _, d := range (words{time.Now, time.UTC}).lookDays(looks) {
+	for _, d := range (words{now: time.Now, zone: time.UTC}).lookDays(looks) {
 		for _, l := range d.Looks {
 			lines = append(lines, fmt.Sprint(l.Person, l.Kinds, l.Why))
 		}
 	}
 	return lines
+}
+
+// marked has every translated sentence wrapped.
+func marked(t translation, wrap func(string) string) (translation, error) {
+	say := t.sentence
+	if say == nil {
+		say = func(s lang.Source) string { return s.Text }
+	}
+	var failed error
+	mark := func(source string) string {
+		out, err := lang.Mark(source, wrap)
+		if err != nil {
+			failed = err
+		}
+		return out
+	}
+	t.sentence = func(s lang.Source) string { return mark(say(s)) }
+	t.shared = mark(t.shared)
+	return t, failed
+}
+
+// TemplateSources are the templates by file.
+func TemplateSources() (map[string]string, error) {
+	files, err := templateFiles.ReadDir("templates")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, f := range files {
+		b, err := templateFiles.ReadFile("templates/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		all[f.Name()] = string(b)
+	}
+	return all, nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"mypatients/gateway/lang"
 	"mypatients/smart"
 )
 
@@ -30,6 +31,7 @@ type frame struct {
 	Flash    *flash
 	Problems problems
 	View     any
+	Here     string // the address of the page, to come back to
 
 	Title, Content template.HTML // made by render, for the layout
 }
@@ -42,25 +44,30 @@ type pages struct{ all *template.Template }
 
 // parsePages parses every template, so that a mistake stops the program and not
 // a person. A page "x" is the two blocks "x:title" and "x:content".
-func parsePages(version string, w words) (pages, error) {
-	all, err := template.New("").Funcs(template.FuncMap{
-		"static":   func(file string) string { return "/static/" + file + "?v=" + version },
-		"day":      w.day,
-		"time":     w.time,
-		"lastDay":  w.lastDay,
-		"date":     w.date,
-		"input":    w.input,
-		"age":      w.age,
-		"ago":      w.ago,
-		"initials": initials,
-		"first":    first,
-		"groups":   groups,
-		"private":  private,
-		"guarded":  guarded,
-		"ranges":   ranges,
-		"dict":     dict,
-		"ordinal":  ordinal,
-	}).Option("missingkey=error").ParseFS(templateFiles, "templates/*.html")
+func parsePages(version string, w words, t translation) (pages, error) {
+	root := template.New("").Funcs(template.FuncMap{
+		"lang":       func() lang.Language { return w.lang },
+		"languages":  w.languages,
+		"said":       t.said,
+		"shortMonth": w.lang.ShortMonth,
+		"static":     func(file string) string { return "/static/" + file + "?v=" + version },
+		"day":        w.day,
+		"time":       w.time,
+		"lastDay":    w.lastDay,
+		"date":       w.date,
+		"input":      w.input,
+		"age":        w.age,
+		"ago":        w.ago,
+		"initials":   initials,
+		"first":      first,
+		"groups":     groups,
+		"private":    private,
+		"guarded":    guarded,
+		"ranges":     ranges,
+		"dict":       dict,
+		"ordinal":    w.lang.Ordinal,
+	}).Option("missingkey=error")
+	all, err := t.parse(root)
 	if err != nil {
 		return pages{}, err
 	}
@@ -115,20 +122,6 @@ func dict(pairs ...any) (map[string]any, error) {
 		m[name] = pairs[i+1]
 	}
 	return m, nil
-}
-
-// ordinal writes a place in a row: "2nd".
-func ordinal(n int) string {
-	switch {
-	case n%100 >= 11 && n%100 <= 13:
-	case n%10 == 1:
-		return itoa(n) + "st"
-	case n%10 == 2:
-		return itoa(n) + "nd"
-	case n%10 == 3:
-		return itoa(n) + "rd"
-	}
-	return itoa(n) + "th"
 }
 
 // nextQuery writes the parameter that leads back to an address.

@@ -38,6 +38,7 @@ const (
 	keySelection = "selection" // what was typed on Patient Selection
 	keyAsked     = "asked"     // what was typed for which requests
 	keyOut       = "out"       // the person has just signed out
+	keyLanguage  = "language"  // which the person has chosen, or kept
 	keyUpstream  = "upstream"  // where to go on signing out
 	keyAgain     = "again"     // the app request for which the person signed in anew
 )

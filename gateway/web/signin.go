@@ -140,6 +140,9 @@ func (s *site) signedIn(v *visit) error {
 		return err
 	}
 	v.who = &person{account: account}
+	if err := v.keepLanguage(); err != nil {
+		return err
+	}
 	if err := v.logged("sign-in", provider.ID()); err != nil {
 		return err
 	}

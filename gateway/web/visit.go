@@ -12,6 +12,7 @@ import (
 
 	"mypatients/consent"
 	"mypatients/fhir"
+	"mypatients/gateway/lang"
 )
 
 // A visit is one request of a browser, with the session behind it and the
@@ -21,10 +22,11 @@ type visit struct {
 	ctx     context.Context // carries the session
 	request *http.Request
 	params  gin.Params
-	id      string // request id
-	address string // of the caller
-	lost    bool   // the session could not be read
-	expired bool   // the browser came with a session that is over
+	id      string        // request id
+	address string        // of the caller
+	lost    bool          // the session could not be read
+	expired bool          // the browser came with a session that is over
+	lang    lang.Language // that the page is written in
 	who     *person
 	reply   reply
 }
@@ -37,7 +39,8 @@ type reply struct {
 	body      []byte
 	file      *file  // what the browser keeps, in place of a page
 	refresh   string // where the browser goes on from the page by itself
-	leadsAway bool   // the page's form may lead to another site by redirects
+	cookie    *http.Cookie
+	leadsAway bool // the page's form may lead to another site by redirects
 }
 
 // A handler answers a visit by show or redirect, or with an error.
@@ -57,6 +60,7 @@ func (s *site) serve(n need, h handler) gin.HandlerFunc {
 			c.Header("X-Request-Id", v.id)
 		}
 		err := v.loadSession()
+		v.lang = v.language()
 		if err == nil {
 			err = v.admit(n)
 		}
@@ -82,6 +86,10 @@ func (s *site) serve(n need, h handler) gin.HandlerFunc {
 // write sends the reply.
 func (v *visit) write(c *gin.Context) {
 	secure(c.Writer.Header(), v.reply.leadsAway)
+	speak(c.Writer.Header(), v.lang)
+	if v.reply.cookie != nil {
+		http.SetCookie(c.Writer, v.reply.cookie)
+	}
 	if v.reply.location != "" {
 		c.Header("Location", v.reply.location)
 		c.Status(v.reply.status)
@@ -143,7 +151,7 @@ func (v *visit) admit(n need) error {
 
 // show answers with a page; problems are those of a form, by field.
 func (v *visit) show(status int, page string, view any, problems problems) error {
-	f := frame{Brand: v.site.Brand, Page: page, Path: v.request.URL.Path, CSRF: v.csrf(), Problems: problems, View: view, Request: v.id}
+	f := frame{Brand: v.site.Brand, Page: page, Path: v.request.URL.Path, CSRF: v.csrf(), Problems: problems, View: view, Request: v.id, Here: v.here()}
 	if v.who != nil {
 		f.Account = v.who.account.Name
 		f.Person = v.who.identity.Name
@@ -154,7 +162,7 @@ func (v *visit) show(status int, page string, view any, problems problems) error
 	if len(problems) > 0 && status == http.StatusOK {
 		status = http.StatusUnprocessableEntity
 	}
-	body, err := v.site.pages.render(page, f)
+	body, err := v.site.pages[v.lang].render(page, f)
 	if err != nil {
 		return err
 	}
@@ -187,8 +195,10 @@ func (v *visit) caller() consent.Caller {
 }
 
 // here is the address of this page, for coming back to it.
-func (v *visit) here() string {
-	u := url.URL{Path: v.request.URL.Path, RawQuery: v.request.URL.RawQuery}
+func (v *visit) here() string { return here(v.request) }
+
+func here(r *http.Request) string {
+	u := url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
 	return u.String()
 }
 

@@ -9,7 +9,8 @@
 //
 // Each group of pages has one Go file and one template file of the same name.
 // Handlers answer with a view (a small struct) or an error; every word that a
-// person reads is in the templates.
+// person reads is in the templates. They are written in English; package lang makes
+// those of the other languages from them.
 //
 // Charts are SVG drawn here (plot). A library of charts would draw in the browser:
 // without its script there would be nothing to see, nothing to print, and nothing
@@ -31,6 +32,7 @@ import (
 
 	"mypatients/consent"
 	"mypatients/gateway/growth"
+	"mypatients/gateway/lang"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
 	"mypatients/smart/idp"
@@ -67,7 +69,7 @@ type site struct {
 	Config
 	sessions *scs.SessionManager
 	origin   *http.CrossOriginProtection
-	pages    pages
+	pages    map[lang.Language]pages
 	static   static
 	words    words
 	growth   *growth.Reference
@@ -123,7 +125,7 @@ func Mount(r gin.IRouter, c Config) error {
 	if s.growth, err = growth.Load(); err != nil {
 		return err
 	}
-	if s.pages, err = parsePages(s.static.version, s.words); err != nil {
+	if s.pages, err = allPages(s.static.version, s.words); err != nil {
 		return err
 	}
 	s.sessions = s.newSessions()
@@ -165,6 +167,7 @@ func (s *site) routes(r gin.IRouter) {
 	}
 	r.GET("/static/*file", s.static.serve)
 
+	get("/language", anyone, s.chooseLanguage)
 	get("/signin", anyone, s.signIn)
 	get("/signin/callback/:provider", anyone, s.signedIn)
 	get("/signin/step-up", known, s.stepUp)

@@ -2,6 +2,8 @@ package web
 
 import (
 	"time"
+
+	"mypatients/gateway/lang"
 )
 
 // Words turns times into what people say. The words around the numbers are in
@@ -9,6 +11,7 @@ import (
 type words struct {
 	now  func() time.Time
 	zone *time.Location
+	lang lang.Language
 }
 
 // A span is a number of units: {5 "month" false}.
@@ -23,7 +26,7 @@ func (w words) day(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.In(w.zone).Format("2 January 2006")
+	return w.lang.Day(t.In(w.zone))
 }
 
 // time writes the time of a day: "14:05".
@@ -57,9 +60,9 @@ func (w words) date(s string) string {
 	case "year":
 		return s
 	case "month":
-		return t.Format("January 2006")
+		return w.lang.Month(t)
 	case "day":
-		return t.Format("2 January 2006")
+		return w.lang.Day(t)
 	case "time":
 		return w.day(t)
 	}
@@ -158,8 +161,13 @@ func (w words) monthsOn(months int) time.Time {
 // birthDate reads a birth date as a date field sends it, or as people type it
 // where the browser has no such field. It is full and not in the future.
 func (w words) birthDate(typed string) (string, bool) {
-	for _, layout := range []string{time.DateOnly, "1/2/2006", "2 January 2006"} {
-		if t, err := time.ParseInLocation(layout, typed, w.zone); err == nil {
+	for _, read := range []func() (time.Time, error){
+		func() (time.Time, error) { return time.ParseInLocation(time.DateOnly, typed, w.zone) },
+		func() (time.Time, error) { return time.ParseInLocation("1/2/2006", typed, w.zone) },
+		func() (time.Time, error) { return lang.English.ParseDay(typed, w.zone) },
+		func() (time.Time, error) { return lang.Spanish.ParseDay(typed, w.zone) },
+	} {
+		if t, err := read(); err == nil {
 			return t.Format(time.DateOnly), t.Year() >= 1850 && !t.After(w.now())
 		}
 	}

@@ -88,7 +88,8 @@
       var value = (data.get(part.dataset.echo) || "").trim();
       var day = /^\d{4}-\d\d-\d\d$/.test(value) && new Date(value + "T00:00:00Z");
       if (day && !isNaN(day)) {
-        value = day.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
+        var page = document.documentElement.lang;
+        value = day.toLocaleDateString(page === "en" ? "en-GB" : page, { day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
       }
       part.textContent = value || part.dataset.empty || "";
     });
