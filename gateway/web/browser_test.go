@@ -20,6 +20,7 @@ type browser struct {
 	t      *testing.T
 	base   string
 	client *http.Client
+	speaks string // Accept-Language
 	away   string // where the last redirect led, when it left the gateway
 }
 
@@ -69,6 +70,9 @@ func (b *browser) get(path string) *page {
 func (b *browser) do(r *http.Request) *page {
 	b.t.Helper()
 	b.away = ""
+	if b.speaks != "" {
+		r.Header.Set("Accept-Language", b.speaks)
+	}
 	answer, err := b.client.Do(r)
 	if err != nil {
 		b.t.Fatal(err)

@@ -79,6 +79,7 @@ func (s *site) provider(id string) *idp.Provider {
 
 // begin sends the browser to a provider, keeping the ticket in the session.
 func (v *visit) begin(p *idp.Provider, t ticket, o idp.Options) error {
+	o.UILocales = []string{string(v.lang)}
 	location, own, err := p.BeginWith(v.ctx, o)
 	if err != nil {
 		return err

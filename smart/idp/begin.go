@@ -18,6 +18,7 @@ type Options struct {
 	MaxAge    *time.Duration // how long ago the sign-in may be; Finish holds the provider to it
 	ACRValues []string       // wanted strength, best first; the caller looks at Identity.ACR
 	LoginHint string         // who will probably sign in
+	UILocales []string       // languages for the provider's pages, best first, as BCP 47 tags
 }
 
 // A Ticket is the half of a sign-in that stays with us. The caller keeps it
@@ -68,6 +69,7 @@ func (p *Provider) BeginWith(ctx context.Context, o Options) (string, Ticket, er
 	set("prompt", o.Prompt)
 	set("acr_values", strings.Join(o.ACRValues, " "))
 	set("login_hint", o.LoginHint)
+	set("ui_locales", strings.Join(o.UILocales, " "))
 	if o.MaxAge != nil {
 		set("max_age", strconv.FormatInt(int64(*o.MaxAge/time.Second), 10))
 	}
