@@ -45,7 +45,9 @@ type pages struct{ all *template.Template }
 // parsePages parses every template, so that a mistake stops the program and not
 // a person. A page "x" is the two blocks "x:title" and "x:content".
 func parsePages(version string, w words, t translation) (pages, error) {
-	root := template.New("").Funcs(template.FuncMap{
+	root := template.New("")
+	root.Funcs(template.FuncMap{
+		"kinds":      func(list []string) (template.HTML, error) { return listed(root, w.lang, "kind", list) },
 		"lang":       func() lang.Language { return w.lang },
 		"languages":  w.languages,
 		"said":       t.said,
@@ -153,3 +155,17 @@ func first(name string) string {
 
 // groups cuts a token where it is written with dashes, to show it in pieces.
 func groups(token string) []string { return strings.Split(token, "-") }
+
+// listed writes each of several values by a template, and joins what it wrote as
+// people join things in a sentence.
+func listed[T any](all *template.Template, l lang.Language, name string, values []T) (template.HTML, error) {
+	var parts []string
+	for _, value := range values {
+		var b strings.Builder
+		if err := all.ExecuteTemplate(&b, name, value); err != nil {
+			return "", err
+		}
+		parts = append(parts, b.String())
+	}
+	return template.HTML(l.List(parts)), nil // the parts are HTML, by html/template
+}
