@@ -189,9 +189,7 @@ func (p *pieces) collect(nodes []node) {
 	for _, n := range nodes {
 		switch n.kind {
 		case element, void:
-			for _, quoted := range []string{inAttributes(n.raw, func(string) string { return "" }), n.end} {
-				p.tags = append(p.tags, quoted)
-			}
+			p.tags = append(p.tags, inAttributes(n.raw, func(string) string { return "" }), n.end)
 			for _, act := range actions.FindAllString(n.raw, -1) {
 				p.use(act, false)
 			}

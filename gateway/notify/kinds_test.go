@@ -81,7 +81,7 @@ func TestAllKindsSayNothing(t *testing.T) {
 }
 
 // guarded puts a guard on the world's store, and a worker for its notices.
-func guarded(t *testing.T, w *world) (*consent.Guard, *notify.Worker) {
+func guarded(t *testing.T, w *world, with ...func(*consent.Config)) (*consent.Guard, *notify.Worker) {
 	t.Helper()
 	const base = "https://gateway.example"
 	rules := consent.NewRules(base, base, time.UTC)
@@ -92,8 +92,12 @@ func guarded(t *testing.T, w *world) (*consent.Guard, *notify.Worker) {
 	if w.engine, err = rules.Engine(engine.Config{Store: w.store, Registry: params, Now: w.Now}); err != nil {
 		t.Fatal(err)
 	}
-	guard, err := consent.New(consent.Config{Rules: rules, Now: w.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: "urn:mrn",
-		Policy: consent.DefaultPolicy(), PrivacyEmail: "privacy@example.org"})
+	c := consent.Config{Rules: rules, Now: w.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: "urn:mrn",
+		Policy: consent.DefaultPolicy(), PrivacyEmail: "privacy@example.org"}
+	for _, change := range with {
+		change(&c)
+	}
+	guard, err := consent.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
