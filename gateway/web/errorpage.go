@@ -47,4 +47,4 @@ func ErrorPage(b Brand) (func(w http.ResponseWriter, r *http.Request, status int
 }
 
 // lastWords is the page when no page can be made.
-var lastWords = []byte("<!doctype html><title>Error</title><p>Something went wrong on our side.</p>\n")
+var lastWords = []byte("<!doctype html><title>Error</title><p>Something went wrong on our side.</p><p lang=\"es\">Algo salió mal de nuestro lado.</p>\n")
