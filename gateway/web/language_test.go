@@ -177,9 +177,12 @@ func foreign(s string) bool {
 	return false
 }
 
-// notTranslated are words of dates, and of the samples: the name of the brand, and
-// of a test.
-var notTranslated = map[string]bool{"de": true, "enero": true, "febrero": true, "marzo": true, "ene": true, "feb": true, "mar": true, "Name": true, "once": true}
+// notTranslated are words of dates, units, and of the samples: the name of the
+// brand, and of a test.
+var notTranslated = map[string]bool{
+	"de": true, "enero": true, "febrero": true, "marzo": true, "mayo": true, "ene": true, "feb": true, "mar": true,
+	"kg": true, "cm": true, "in": true, "kg/m²": true, "furlong": true, "1e308": true, "Name": true, "once": true,
+}
 
 // exempt reports whether a text is said to be in another language, or in none.
 func exempt(n *html.Node) bool {
