@@ -78,14 +78,14 @@ func (g *Guard) answer(ctx context.Context, c Caller, a answer, id string, n Nar
 		if err != nil {
 			return err
 		}
+		if ifMatch != nil && *ifMatch != v.Version { // whatever it is by now, it is not what they answer
+			return fhir.Errorf(fhir.Precondition, "The request has changed since version %d.", *ifMatch)
+		}
 		if seen, heard, err = v.Version, 0, nil; a.answers() {
 			heard, err = lastAnswer(tx.Reader(), id)
 		}
 		return orElse(err, g.checkMove(tx, a, tree))
 	})
-	if err == nil && ifMatch != nil && *ifMatch != seen {
-		err = fhir.Errorf(fhir.Precondition, "The request has changed since version %d.", *ifMatch)
-	}
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}

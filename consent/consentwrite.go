@@ -86,6 +86,9 @@ func (g *Guard) updateConsent(tx *engine.Tx, c Caller, t *task) (handled bool, r
 	if found.Version != t.seen || heard != t.heard { // whoever comes second finds it answered
 		return false, nil, fhir.Errorf(fhir.Conflict, "The request was answered meanwhile.")
 	}
+	if err := t.matches(found.Version); err != nil { // before what the body says is looked at
+		return true, nil, err
+	}
 	r, err = g.moveByBody(tx, c, t, before, n)
 	return true, r, err
 }
@@ -126,7 +129,7 @@ func (g *Guard) moveByBody(tx *engine.Tx, c Caller, t *task, before, after node)
 	switch from, to := before.str("status"), after.str("status"); {
 	case to == "entered-in-error":
 		t.action = "correct"
-		return g.correct(tx, c, before, t)
+		return g.correct(tx, c, before)
 	case from == "proposed" && to == "active":
 		a = approve
 		a.provision = after.obj("provision")
@@ -153,20 +156,14 @@ func (g *Guard) moveByBody(tx *engine.Tx, c Caller, t *task, before, after node)
 	if err := g.checkMove(tx, a, tree); err != nil {
 		return nil, err
 	}
-	if err := t.matches(t.seen); err != nil {
-		return nil, err
-	}
 	return g.move(tx, c, a, tree, Narrowing{}, "", d)
 }
 
 // correct marks a mistake; only an administrator does, and never in their own
 // matter.
-func (g *Guard) correct(tx *engine.Tx, c Caller, n node, t *task) (*fhir.Resource, error) {
+func (g *Guard) correct(tx *engine.Tx, c Caller, n node) (*fhir.Resource, error) {
 	if c.Identity.Role != smart.Admin {
 		return nil, fhir.Errorf(fhir.Forbidden, "Only an administrator marks a consent as entered in error.")
-	}
-	if err := t.matches(t.seen); err != nil {
-		return nil, err
 	}
 	if err := g.notTheRequester(tx, c, n); err != nil {
 		return nil, err
