@@ -53,15 +53,14 @@ func (s *stage) wires() []*wire {
 	return list
 }
 
-// call sends a request with a token; headers are names and values.
-func (w *wire) call(token, method, path, body string, headers ...string) said {
+// try sends a request with a token; headers are names and values.
+func (w *wire) try(token, method, path, body string, headers ...string) (said, error) {
 	if !strings.HasPrefix(path, "http") {
 		path = scriptBase + path
 	}
 	r, err := http.NewRequestWithContext(w.t.Context(), method, path, strings.NewReader(body))
 	if err != nil {
-		w.t.Error(err)
-		return said{}
+		return said{}, err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	if body != "" {
@@ -72,15 +71,20 @@ func (w *wire) call(token, method, path, body string, headers ...string) said {
 	}
 	res, err := w.client.Do(r)
 	if err != nil {
-		w.t.Error(err)
-		return said{}
+		return said{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
+	return said{res.StatusCode, res.Header, string(text)}, err
+}
+
+// call is try where the answer comes.
+func (w *wire) call(token, method, path, body string, headers ...string) said {
+	got, err := w.try(token, method, path, body, headers...)
 	if err != nil {
 		w.t.Error(err)
 	}
-	return said{res.StatusCode, res.Header, string(text)}
+	return got
 }
 
 // must is call for what has to go well.
