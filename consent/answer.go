@@ -104,6 +104,9 @@ func (g *Guard) answer(ctx context.Context, c Caller, a answer, id string, n Nar
 		if v.Version != seen || last != heard {
 			return fhir.Errorf(fhir.Conflict, "The request was answered meanwhile.")
 		}
+		if err := g.checkMove(tx, a, tree); err != nil { // the time to answer may have ended since
+			return err
+		}
 		done, err = g.move(tx, c, a, tree, n, reason, d)
 		return err
 	})

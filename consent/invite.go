@@ -237,7 +237,7 @@ func (g *Guard) Redeem(ctx context.Context, c Caller, token, mrn, clientID strin
 	case refusal != nil:
 		return nil, refusal
 	}
-	return g.withLaunch(ctx, c, out, clientID)
+	return g.withLaunch(ctx, c, out, clientID), nil
 }
 
 // checkToken tells why a token does not work, in a word for the audit log; empty
@@ -377,15 +377,16 @@ func (g *Guard) redeem(tx *engine.Tx, c Caller, rec invitationRecord) (*Redeemed
 }
 
 // withLaunch adds the launch handle: it saves the provider from searching, and is
-// cut down to what the invitation opens. The access is the Consent; a handle that
-// cannot be made is left out.
-func (g *Guard) withLaunch(ctx context.Context, c Caller, out *Redeemed, clientID string) (*Redeemed, error) {
+// cut down to what the invitation opens. The access is the Consent, and the token is
+// spent: a handle that cannot be made, as for an app that is not registered, is left
+// out.
+func (g *Guard) withLaunch(ctx context.Context, c Caller, out *Redeemed, clientID string) *Redeemed {
 	if g.launch == nil {
-		return out, nil
+		return out
 	}
 	tree, err := decode(out.Consent)
 	if err != nil {
-		return out, nil
+		return out
 	}
 	l := smart.Launch{ClientID: clientID, Identity: c.Identity, Context: smart.Context{Patient: out.Patient.ID}}
 	if classes := tree.obj("provision").list("class"); len(classes) > 0 {
@@ -395,12 +396,10 @@ func (g *Guard) withLaunch(ctx context.Context, c Caller, out *Redeemed, clientI
 			}
 		}
 	}
-	handle, err := g.launch(ctx, l)
-	if err != nil {
-		return nil, err
+	if handle, err := g.launch(ctx, l); err == nil {
+		out.Launch = handle
 	}
-	out.Launch = handle
-	return out, nil
+	return out
 }
 
 // findMRN finds the patient with an MRN.

@@ -88,9 +88,8 @@ func (r *Rules) invitationEnd(n node) (time.Time, bool) {
 const timerRound = 100
 
 // takeTimers does what is due in a stage up to a time, each in a transaction of its
-// own: of several gateways one does it. act tells when to come back instead, or
-// the zero time.
-func (g *Guard) takeTimers(ctx context.Context, stage string, until time.Time, act func(tx *engine.Tx, v *store.Version, n node) (later time.Time, err error)) error {
+// own: of several gateways one does it. It gives how often something was done.
+func (g *Guard) takeTimers(ctx context.Context, stage string, until time.Time, act func(tx *engine.Tx, v *store.Version, n node) (deed, error)) (done int, err error) {
 	last := timerKey(stage, until, "~")
 	var failed []error // one that fails is tried again next time, and keeps no other waiting
 	for after := ""; ; {
@@ -106,74 +105,84 @@ func (g *Guard) takeTimers(ctx context.Context, stage string, until time.Time, a
 			return err
 		})
 		if err != nil || len(due) == 0 {
-			return errors.Join(append(failed, err)...)
+			return done, errors.Join(append(failed, err)...)
 		}
 		for _, key := range due {
-			err := g.engine.Update(ctx, func(tx *engine.Tx) error { return g.takeTimer(tx, stage, key, act) })
+			var came deed
+			err := g.engine.Update(ctx, func(tx *engine.Tx) (err error) {
+				came, err = g.takeTimer(tx, stage, key, act)
+				return err
+			})
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return done, ctx.Err()
 			}
 			if after = key; err != nil {
 				failed = append(failed, err)
+			} else if came.done {
+				done++
 			}
 		}
 	}
 }
 
-func (g *Guard) takeTimer(tx *engine.Tx, stage, key string, act func(*engine.Tx, *store.Version, node) (time.Time, error)) error {
+// A deed is what came of a timer that was due.
+type deed struct {
+	done  bool
+	later time.Time // when to come back; zero: never
+}
+
+func (g *Guard) takeTimer(tx *engine.Tx, stage, key string, act func(*engine.Tx, *store.Version, node) (deed, error)) (came deed, err error) {
 	if _, err := tx.Reader().Record(recordTimer, key); err == store.ErrNotFound {
-		return nil // another gateway was here
+		return came, nil // another gateway was here
 	} else if err != nil {
-		return err
+		return came, err
 	}
 	if err := tx.Writer().DeleteRecord(recordTimer, key); err != nil {
-		return err
+		return came, err
 	}
 	id := key[strings.LastIndexByte(key, ' ')+1:]
 	v, n, err := live(tx, "Consent/"+id)
 	if err != nil || v == nil {
-		return err
+		return came, err
 	}
-	later, err := act(tx, v, n)
-	if again := timerKey(stage, later, id); err == nil && !later.IsZero() && again > key {
-		return tx.Writer().PutRecord(&store.Record{Kind: recordTimer, Key: again})
+	came, err = act(tx, v, n)
+	if again := timerKey(stage, came.later, id); err == nil && !came.later.IsZero() && again > key {
+		return came, tx.Writer().PutRecord(&store.Record{Kind: recordTimer, Key: again})
 	}
-	return err
+	return came, err
 }
 
 // Lapse ends the requests that nobody answered in time and returns how many; the
 // sweeper calls it.
 func (g *Guard) Lapse(ctx context.Context) (int, error) {
-	lapsed := map[string]bool{}
 	gateway := Caller{Grant: smart.Grant{ClientID: "gateway", ClientName: "Gateway", Identity: smart.Identity{Role: smart.System}}}
-	err := g.takeTimers(ctx, timerLapse, g.now(), func(tx *engine.Tx, v *store.Version, n node) (time.Time, error) {
+	return g.takeTimers(ctx, timerLapse, g.now(), func(tx *engine.Tx, _ *store.Version, n node) (deed, error) {
 		if n.str("status") != "proposed" {
-			return time.Time{}, nil
+			return deed{}, nil
 		}
 		if by := g.answerBy(n); tx.Now().Before(by) {
-			return by, nil
+			return deed{later: by}, nil
 		}
-		lapsed[v.ID] = true
 		_, err := g.move(tx, gateway, answer{action: "lapse", to: "inactive", done: "lapse"}, n, Narrowing{}, "", nil)
-		return time.Time{}, err
+		return deed{done: true}, err
 	})
-	return len(lapsed), err
 }
 
 // Remind reminds families, once, of the requests that lapse soon; the sweeper
 // calls it.
 func (g *Guard) Remind(ctx context.Context) error {
 	ahead := g.policy.RemindBefore
-	return g.takeTimers(ctx, timerReminder, g.now().Add(ahead), func(tx *engine.Tx, v *store.Version, n node) (time.Time, error) {
+	_, err := g.takeTimers(ctx, timerReminder, g.now().Add(ahead), func(tx *engine.Tx, v *store.Version, n node) (deed, error) {
 		by := g.answerBy(n)
 		switch {
 		case n.str("status") != "proposed" || !tx.Now().Before(by):
-			return time.Time{}, nil
+			return deed{}, nil
 		case tx.Now().Add(ahead).Before(by):
-			return by, nil
+			return deed{later: by}, nil
 		}
-		return time.Time{}, g.tellFamily(tx, noticeReminder, relativeTo(g.base, n.ref("patient")), v.Key.String())
+		return deed{}, g.tellFamily(tx, noticeReminder, relativeTo(g.base, n.ref("patient")), v.Key.String())
 	})
+	return err
 }
 
 // WarnOfEnds tells providers and families, once, of accesses that end soon, and
@@ -185,26 +194,27 @@ func (g *Guard) WarnOfEnds(ctx context.Context) error {
 		given, _, ok := dateSpan(n.str("dateTime"), g.zone)
 		return tx.Now().Before(end) && !(ok && !end.After(given.Add(ahead)))
 	}
-	err := g.takeTimers(ctx, timerEnding, g.now().Add(ahead), func(tx *engine.Tx, v *store.Version, n node) (time.Time, error) {
+	_, err := g.takeTimers(ctx, timerEnding, g.now().Add(ahead), func(tx *engine.Tx, v *store.Version, n node) (deed, error) {
 		if n.str("status") != "active" || !soon(tx, n, g.until(n)) {
-			return time.Time{}, nil
+			return deed{}, nil
 		}
 		patient := relativeTo(g.base, n.ref("patient"))
 		if provider := g.providerOf(n); provider != "" {
 			if err := g.notify(tx, patient, noticeEnding, provider); err != nil {
-				return time.Time{}, err
+				return deed{}, err
 			}
 		}
-		return time.Time{}, g.tellFamily(tx, noticeFamilyEnding, patient, v.Key.String())
+		return deed{}, g.tellFamily(tx, noticeFamilyEnding, patient, v.Key.String())
 	})
 	if err != nil {
 		return err
 	}
-	return g.takeTimers(ctx, timerInvitation, g.now().Add(ahead), func(tx *engine.Tx, v *store.Version, n node) (time.Time, error) {
+	_, err = g.takeTimers(ctx, timerInvitation, g.now().Add(ahead), func(tx *engine.Tx, v *store.Version, n node) (deed, error) {
 		end, _ := g.rules.invitationEnd(n)
 		if n.str("status") != "draft" || !soon(tx, n, end) {
-			return time.Time{}, nil
+			return deed{}, nil
 		}
-		return time.Time{}, g.tellFamily(tx, noticeInvitationEnding, relativeTo(g.base, n.ref("patient")), v.Key.String())
+		return deed{}, g.tellFamily(tx, noticeInvitationEnding, relativeTo(g.base, n.ref("patient")), v.Key.String())
 	})
+	return err
 }

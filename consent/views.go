@@ -185,7 +185,7 @@ type Invited struct {
 type Redeemed struct {
 	Consent *fhir.Resource
 	Patient fhir.Key
-	Launch  string // a launch handle; empty when no launches are wired
+	Launch  string // a launch handle; empty when none could be made
 }
 
 // An AccessReport explains whether, why and how far a caller may see a record.

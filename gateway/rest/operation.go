@@ -128,11 +128,14 @@ func (q *request) redeem() error {
 	if err != nil {
 		return err
 	}
-	return q.parameters(http.StatusOK, []result{
+	rows := []result{
 		row("consent", "valueReference", reference(done.Consent.Key)),
 		row("patient", "valueReference", reference(done.Patient)),
-		row("launch", "valueString", done.Launch),
-	})
+	}
+	if done.Launch != "" {
+		rows = append(rows, row("launch", "valueString", done.Launch))
+	}
+	return q.parameters(http.StatusOK, rows)
 }
 
 func reference(key fhir.Key) map[string]string { return map[string]string{"reference": key.String()} }
