@@ -220,7 +220,10 @@ func TestIfMatchComesFirst(t *testing.T) {
 	}
 	approved := strings.Replace(string(r.JSON), `"proposed"`, `"active"`, 1)
 	for name, act := range map[string]func() error{
-		"approve":  func() error { _, err := w.guard.Approve(t.Context(), grace, r.ID, consent.Narrowing{}, &r.Version); return err },
+		"approve": func() error {
+			_, err := w.guard.Approve(t.Context(), grace, r.ID, consent.Narrowing{}, &r.Version)
+			return err
+		},
 		"decline":  func() error { _, err := w.guard.Decline(t.Context(), grace, r.ID, "", &r.Version); return err },
 		"revoke":   func() error { _, err := w.guard.Revoke(t.Context(), grace, r.ID, "", &r.Version); return err },
 		"withdraw": func() error { _, err := w.guard.Withdraw(t.Context(), okafor, r.ID, "", &r.Version); return err },

@@ -178,7 +178,7 @@ func crashes(t *testing.T, folder, dsn string) {
 			_, c.refresh[person] = s.tokens(person, scope, patient)
 		}
 	})
-	n := rounds(4, 200)
+	n := rounds(3, 200)
 	for round := range n {
 		c.kill(round)
 		c.inspect(round)

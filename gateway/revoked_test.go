@@ -134,101 +134,105 @@ func (w *watch) read(what string, at int, on *wire, token string, l look) {
 	}
 }
 
-// TestRevocationHoldsAtOnce: while a provider reads a record in every way, at every
-// gateway, the family ends the access at one of them. No request that starts after
-// that was answered shows anything, at any.
-func TestRevocationHoldsAtOnce(t *testing.T) {
-	onEachStore(t, func(t *testing.T, s *stage) {
-		wires, dice := s.wires(), seeded(t)
-		grace, okafor := s.family("grace", "pt-2"), s.provider("dr.okafor")
-		var before, after int64
-		for n := range rounds(3, 60) {
-			end := endings[n%len(endings)]
-			what := fmt.Sprintf("round %d, %s", n, end.name)
-			id, _ := wires[dice.IntN(len(wires))].ask(okafor, "Patient/pt-2")
-			wires[dice.IntN(len(wires))].must(grace, "POST", "/fhir/Consent/"+id+"/$approve", "")
-			first := wires[0].must(okafor, "GET", "/fhir/Observation?patient=pt-2&_count=1", "")
-			next := gjson.Get(first.body, `link.#(relation=="next").url`).String()
-			all := looks(next, "Observation/"+first.get("entry.0.resource.id"))
-			w := &watch{t: t, before: make([]atomic.Int64, len(all)), after: make([]atomic.Int64, len(all))}
-			for _, l := range all {
-				if got := l.at(wires[0], okafor); !l.shows(got) {
-					t.Fatalf("%s, %s: shows nothing while it may: %d %.600s", what, l.name, got.status, got.body)
-				}
-			}
-			for at, l := range all {
-				for _, on := range wires {
-					w.all.Add(1)
-					w.warm.Add(1)
-					go w.read(what, at, on, okafor, l)
-				}
-			}
-			w.warm.Wait()
-			done := end.do(wires[dice.IntN(len(wires))], grace, id)
-			w.ended.Store(true)
-			if done.status != http.StatusOK && done.status != http.StatusCreated {
-				t.Errorf("%s: got %d %s", what, done.status, done.body)
-			}
-			w.all.Wait()
-			for at, l := range all {
-				if w.before[at].Load() == 0 || w.after[at].Load() == 0 {
-					t.Errorf("%s, %s: showed %d times before and was refused %d times after", what, l.name, w.before[at].Load(), w.after[at].Load())
-				}
-				before, after = before+w.before[at].Load(), after+w.after[at].Load()
-			}
-			if t.Failed() {
-				return
-			}
-			if end.undo != nil {
-				wires[0].must(grace, "POST", "/fhir/Consent/"+id+"/$revoke", "")
-				end.undo(wires[0], grace, done)
-			}
+// hammer reads in every way, at every gateway, while something ends that: no read that
+// starts after the answer shows anything. It gives how many did before, and did not
+// after, and the answer.
+func hammer(t *testing.T, what string, wires []*wire, token string, end func() said) (before, after int64, done said) {
+	t.Helper()
+	first := wires[0].must(token, "GET", "/fhir/Observation?patient=pt-2&_count=1", "")
+	next := gjson.Get(first.body, `link.#(relation=="next").url`).String()
+	all := looks(next, "Observation/"+first.get("entry.0.resource.id"))
+	for _, l := range all {
+		if got := l.at(wires[0], token); !l.shows(got) {
+			t.Fatalf("%s, %s: shows nothing while it may: %d %.600s", what, l.name, got.status, got.body)
 		}
-		t.Logf("%d requests showed the record before, %d were refused after", before, after)
-		s.verified()
-	})
+	}
+	w := &watch{t: t, before: make([]atomic.Int64, len(all)), after: make([]atomic.Int64, len(all))}
+	for at, l := range all {
+		for _, on := range wires {
+			w.all.Add(1)
+			w.warm.Add(1)
+			go w.read(what, at, on, token, l)
+		}
+	}
+	w.warm.Wait()
+	done = end()
+	w.ended.Store(true)
+	if done.status < 200 || done.status > 299 {
+		t.Errorf("%s: got %d %s", what, done.status, done.body)
+	}
+	w.all.Wait()
+	for at, l := range all {
+		if w.before[at].Load() == 0 || w.after[at].Load() == 0 {
+			t.Errorf("%s, %s: showed %d times before and was refused %d times after", what, l.name, w.before[at].Load(), w.after[at].Load())
+		}
+		before, after = before+w.before[at].Load(), after+w.after[at].Load()
+	}
+	return before, after, done
 }
 
-// TestStopAgainstRefresh: while an app refreshes its token again and again at all
+// revocationHolds: while a provider reads a record in every way, at every
+// gateway, the family ends the access at one of them. No request that starts after
+// that was answered shows anything, at any.
+func revocationHolds(t *testing.T, s *stage) {
+	wires, dice := s.wires(), seeded(t)
+	grace, okafor := s.family("grace", "pt-2"), s.provider("dr.okafor")
+	var before, after int64
+	for n := range rounds(3, 60) {
+		end := endings[n%len(endings)]
+		what := fmt.Sprintf("round %d, %s", n, end.name)
+		id, _ := wires[dice.IntN(len(wires))].ask(okafor, "Patient/pt-2")
+		wires[dice.IntN(len(wires))].must(grace, "POST", "/fhir/Consent/"+id+"/$approve", "")
+		shown, refused, done := hammer(t, what, wires, okafor, func() said { return end.do(wires[dice.IntN(len(wires))], grace, id) })
+		before, after = before+shown, after+refused
+		if t.Failed() {
+			return
+		}
+		if end.undo != nil {
+			wires[0].must(grace, "POST", "/fhir/Consent/"+id+"/$revoke", "")
+			end.undo(wires[0], grace, done)
+		}
+	}
+	t.Logf("%d requests showed the record before, %d were refused after", before, after)
+}
+
+// stopAgainstRefresh: while an app refreshes its token again and again at all
 // gateways, it is disconnected at one. What it got meanwhile opens nothing.
-func TestStopAgainstRefresh(t *testing.T) {
-	onEachStore(t, func(t *testing.T, s *stage) {
-		wires := s.wires()
-		form := func(w *wire, endpoint string, v url.Values) said {
-			v.Set("client_id", "demo-public")
-			return w.call("", "POST", "/oauth/"+endpoint, v.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Authorization", "")
-		}
-		for n := range rounds(2, 30) {
-			access, refresh := s.tokens("grace", familyScope, "pt-1")
-			got := make([]said, 24)
-			counts := race(len(got), func(i int) int {
-				w := wires[i%len(wires)]
-				if i == n%len(got) {
-					if form(w, "revoke", url.Values{"token": {refresh}}).status != http.StatusOK {
-						t.Errorf("round %d: the app was not disconnected", n)
-					}
-					if status := w.call(access, "GET", "/fhir/Patient/pt-1", "").status; status != http.StatusUnauthorized {
-						t.Errorf("round %d: right after: %d", n, status)
-					}
-					return 0
+func stopAgainstRefresh(t *testing.T, s *stage) {
+	wires := s.wires()
+	form := func(w *wire, endpoint string, v url.Values) said {
+		v.Set("client_id", "demo-public")
+		return w.call("", "POST", "/oauth/"+endpoint, v.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Authorization", "")
+	}
+	for n := range rounds(1, 30) {
+		access, refresh := s.tokens("grace", familyScope, "pt-1")
+		got := make([]said, 24)
+		counts := race(len(got), func(i int) int {
+			w := wires[i%len(wires)]
+			if i == n%len(got) {
+				if form(w, "revoke", url.Values{"token": {refresh}}).status != http.StatusOK {
+					t.Errorf("round %d: the app was not disconnected", n)
 				}
-				got[i] = form(w, "token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
-				return got[i].status
-			})
-			if counts[200]+counts[400] != len(got)-1 { // an app may ask again until it uses what it got
-				t.Errorf("round %d: got %v", n, counts)
+				if status := w.call(access, "GET", "/fhir/Patient/pt-1", "").status; status != http.StatusUnauthorized {
+					t.Errorf("round %d: right after: %d", n, status)
+				}
+				return 0
 			}
-			for _, answer := range append(got, said{body: `{"access_token":"` + access + `","refresh_token":"` + refresh + `"}`}) {
-				for _, w := range wires {
-					if token := answer.get("access_token"); token != "" && w.call(token, "GET", "/fhir/Patient/pt-1", "").status != http.StatusUnauthorized {
-						t.Errorf("round %d: a token still opens the record", n)
-					}
-					if token := answer.get("refresh_token"); token != "" && form(w, "token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}).status == http.StatusOK {
-						t.Errorf("round %d: a refresh token still works", n)
-					}
+			got[i] = form(w, "token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
+			return got[i].status
+		})
+		if counts[200]+counts[400] != len(got)-1 { // an app may ask again until it uses what it got
+			t.Errorf("round %d: got %v", n, counts)
+		}
+		for _, answer := range append(got, said{body: `{"access_token":"` + access + `","refresh_token":"` + refresh + `"}`}) {
+			for _, w := range wires {
+				if token := answer.get("access_token"); token != "" && w.call(token, "GET", "/fhir/Patient/pt-1", "").status != http.StatusUnauthorized {
+					t.Errorf("round %d: a token still opens the record", n)
+				}
+				if token := answer.get("refresh_token"); token != "" && form(w, "token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}).status == http.StatusOK {
+					t.Errorf("round %d: a refresh token still works", n)
 				}
 			}
 		}
-		s.verified()
-	})
+	}
 }
