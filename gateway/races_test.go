@@ -176,7 +176,7 @@ func answersRace(t *testing.T, s *stage) {
 	}
 	ends := []blow{{"revoke", grace(0), operation("revoke")}, {"revoke", grace(1), putting("inactive")}, {"revoke", grace(1), patching("inactive")}, {"revoke", grace(0), inTransaction("inactive")}}
 	wins, before := map[string]int{}, s.told("Practitioner/pr-okafor")
-	for n := range rounds(2, 40) {
+	for n := range rounds(1, 40) {
 		id, _ := c.wires[n%len(c.wires)].ask(c.provider, c.patient)
 		now := c.fight(fmt.Sprintf("round %d, answers", n), id, answers)
 		if wins[now.get("status")]++; now.get("status") == "active" {
@@ -230,7 +230,7 @@ func guardiansRace(t *testing.T, s *stage) {
 	tokens := []string{s.family("grace", "pt-1"), s.family("luis", "pt-1")}
 	okafor := s.provider("dr.okafor")
 	ends := map[string]int{}
-	for n := range rounds(2, 40) {
+	for n := range rounds(1, 40) {
 		id, _ := wires[0].ask(okafor, "Patient/pt-1")
 		kinds := make([]int, 16)
 		for i := range kinds {
@@ -276,15 +276,16 @@ func redemptionsRace(t *testing.T, s *stage) {
 	wires := s.wires()
 	grace := s.family("grace", "pt-1")
 	providers := []string{s.provider("dr.okafor"), s.provider("dr.baker")}
+	dice := seeded(t)
 	used, before := 0, s.told("RelatedPerson/rp-1")
-	for n := range rounds(2, 30) {
+	for n := range rounds(1, 30) {
 		made := wires[0].must(grace, "POST", "/fhir/Patient/pt-1/$invite", "")
 		token := gjson.Get(made.body, `parameter.#(name=="token").valueString`).String()
 		consent := gjson.Get(made.body, `parameter.#(name=="consent").valueReference.reference`).String()
-		answers := make([]said, 64)
+		answers, cancels := make([]said, 64), dice.IntN(2) == 1
 		got := race(len(answers), func(i int) int {
 			w := wires[i%len(wires)]
-			if i == 0 && n%2 == 1 {
+			if i == 0 && cancels {
 				if w.call(grace, "POST", "/fhir/"+consent+"/$revoke", "").status == 200 {
 					return -1
 				}

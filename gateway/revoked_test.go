@@ -178,8 +178,9 @@ func revocationHolds(t *testing.T, s *stage) {
 	wires, dice := s.wires(), seeded(t)
 	grace, okafor := s.family("grace", "pt-2"), s.provider("dr.okafor")
 	var before, after int64
-	for n := range rounds(3, 60) {
-		end := endings[n%len(endings)]
+	first := dice.IntN(len(endings))
+	for n := range rounds(2, 60) {
+		end := endings[(first+n)%len(endings)]
 		what := fmt.Sprintf("round %d, %s", n, end.name)
 		id, _ := wires[dice.IntN(len(wires))].ask(okafor, "Patient/pt-2")
 		wires[dice.IntN(len(wires))].must(grace, "POST", "/fhir/Consent/"+id+"/$approve", "")

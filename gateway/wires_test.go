@@ -173,7 +173,7 @@ func onEachStore(t *testing.T, test func(t *testing.T, s *stage)) {
 		for range 2 {
 			s.enter(func(c *config.Config, log *slog.Logger) (*Program, error) {
 				c.Key = config.Secret(secrets["GATEWAY_KEY"])
-				c.Storage = config.Storage{Engine: "postgres", DSN: config.Secret(dsn), PoolSize: 8}
+				c.Storage = config.Storage{Engine: "postgres", DSN: config.Secret(dsn), PoolSize: 16}
 				prepared(c)
 				return start(t.Context(), c, s.clock.Now, log)
 			})
