@@ -33,7 +33,7 @@ type Entry struct {
 	Action   string     `json:"x"`
 	Type     fhir.Type  `json:"y,omitempty"`
 	Query    string     `json:"f,omitempty"` // the names of the parameters of a search, joined by "&"
-	Returned []string   `json:"i,omitempty"` // keys of what was returned or written
+	Returned []string   `json:"i,omitempty"` // keys of what was returned or written; for how they are stored see appendKeys
 	About    []string   `json:"k,omitempty"` // keys of what was asked for in vain
 	Asked    []string   `json:"s,omitempty"` // those of Patients whom the question itself concerns, whatever was found
 	Patients []string   `json:"w,omitempty"` // whose record
@@ -95,19 +95,19 @@ const recordSize = 900 - macSize
 // pack writes entries from first on as one body, and gives the first that did not
 // fit. The body begins with the number of the newest link at the time.
 func pack(entries []*Entry, first int, link uint64) (body []byte, next int, err error) {
-	body = append(binary.AppendUvarint(nil, link), '[')
+	body = append(binary.AppendUvarint(make([]byte, 0, recordSize+recordSize/2), link), '[')
 	for next = first; next < len(entries); next++ {
-		row, err := json.Marshal(entries[next])
-		if err != nil {
-			return nil, 0, err
-		}
+		before := len(body)
 		if next > first {
-			if len(body)+len(row) > recordSize {
-				break
-			}
 			body = append(body, ',')
 		}
-		body = append(body, row...)
+		if body, err = appendEntry(body, entries[next]); err != nil {
+			return nil, 0, err
+		}
+		if next > first && len(body) > recordSize {
+			body = body[:before]
+			break
+		}
 	}
 	return append(body, ']'), next, nil
 }
@@ -119,6 +119,11 @@ func unpack(body []byte) (link uint64, entries []*Entry, err error) {
 	}
 	if err := json.Unmarshal(body[n:], &entries); err != nil {
 		return 0, nil, fmt.Errorf("audit: damaged record: %w", err)
+	}
+	for _, e := range entries {
+		if e == nil || !expand(e.Returned) {
+			return 0, nil, errors.New("audit: damaged record")
+		}
 	}
 	return link, entries, nil
 }

@@ -1,0 +1,126 @@
+package audit
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// An entry is written with each answer, so it is written by hand, as JSON that
+// encoding/json reads, and short: a page returns fifty resources, and a record that
+// outgrows recordSize costs a second flush to disk.
+
+// appendEntry writes an entry as JSON.
+func appendEntry(b []byte, e *Entry) ([]byte, error) {
+	when, err := e.When.MarshalText() // as MarshalJSON, without the quotes
+	if err != nil {
+		return nil, err
+	}
+	b = append(b, `{"t":"`...)
+	b = append(append(b, when...), '"')
+	for _, f := range [...]struct{ name, value string }{
+		{"l", e.Login}, {"n", e.Name}, {"p", e.Person}, {"r", string(e.Role)}, {"c", e.Client}, {"ci", e.ClientID},
+		{"o", e.Org}, {"a", e.Address}, {"q", e.Request}, {"x", e.Action}, {"y", string(e.Type)}, {"f", e.Query},
+		{"d", e.Detail}, {"u", e.Purpose}, {"e", e.Outcome},
+	} {
+		if f.value != "" {
+			b = appendText(appendName(b, f.name), f.value)
+		}
+	}
+	if len(e.Returned) > 0 {
+		b = appendKeys(appendName(b, "i"), e.Returned)
+	}
+	for _, f := range [...]struct {
+		name string
+		list []string
+	}{{"k", e.About}, {"s", e.Asked}, {"w", e.Patients}} {
+		if len(f.list) > 0 {
+			b = appendList(appendName(b, f.name), f.list)
+		}
+	}
+	if len(e.Bases) > 0 {
+		b = append(appendName(b, "b"), '{')
+		for i, patient := range slices.Sorted(maps.Keys(e.Bases)) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendList(append(appendText(b, patient), ':'), e.Bases[patient])
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}'), nil
+}
+
+func appendName(b []byte, name string) []byte {
+	return append(append(append(b, `,"`...), name...), `":`...)
+}
+
+func appendList(b []byte, list []string) []byte {
+	b = append(b, '[')
+	for i, s := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, s)
+	}
+	return append(b, ']')
+}
+
+// appendText writes a JSON string.
+func appendText(b []byte, s string) []byte { return appendRest(append(b, '"'), s) }
+
+// appendRest writes a JSON string whose opening quote is there.
+func appendRest(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string always has a JSON form
+			return append(b, quoted[1:]...)
+		}
+	}
+	return append(append(b, s...), '"')
+}
+
+// appendKeys writes keys of resources, each without what it has in common with the
+// one before: how many bytes that are, a colon, and the rest. A key that begins
+// anew is written whole; one that begins with a digit, as no type does, would be
+// taken for a rest.
+func appendKeys(b []byte, keys []string) []byte {
+	b = append(b, '[')
+	last := ""
+	for i, key := range keys {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		n := 0
+		for n < len(key) && n < len(last) && key[n] == last[n] && key[n] <= '~' {
+			n++
+		}
+		if n < 4 && (key == "" || key[0] > '9') {
+			b = appendText(b, key)
+		} else {
+			b = strconv.AppendInt(append(b, '"'), int64(n), 10)
+			b = appendRest(append(b, ':'), key[n:])
+		}
+		last = key
+	}
+	return append(b, ']')
+}
+
+// expand puts keys together that appendKeys wrote; ok is false when it did not.
+func expand(keys []string) (ok bool) {
+	last := ""
+	for i, key := range keys {
+		if key != "" && key[0] <= '9' {
+			count, rest, found := strings.Cut(key, ":")
+			n, err := strconv.Atoi(count)
+			if !found || err != nil || n < 0 || n > len(last) {
+				return false
+			}
+			keys[i] = last[:n] + rest
+		}
+		last = keys[i]
+	}
+	return true
+}

@@ -1,0 +1,74 @@
+package audit_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"mypatients/consent/audit"
+	"mypatients/fhir/store"
+)
+
+// What is written comes back as it was, whatever it holds.
+func TestEntriesComeBack(t *testing.T) {
+	onStores(t, func(t *testing.T, db store.Store, c *clock) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		r := rand.New(rand.NewPCG(seed, 0))
+		text := func() string {
+			if r.IntN(3) == 0 {
+				return ""
+			}
+			return []string{"a", "Ana Núñez", `"quoted" \ `, "<b>&\u2028\x00\n", "日本", "12:3", "0", "~", "\x7f"}[r.IntN(9)] + fmt.Sprint(r.IntN(50))
+		}
+		list := func(make func() string) (l []string) {
+			for range r.IntN(6) {
+				l = append(l, make())
+			}
+			return l
+		}
+		keys := func() string {
+			return []string{"Observation/pt-1-", "Observation/ä", "Condition/", "4:", "7", "", `Basic/"`}[r.IntN(7)] + text()
+		}
+		var want []string
+		l, err := audit.Open(audit.Config{Store: db, Now: c.Now, Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 300 {
+			e := &audit.Entry{When: c.Now().Add(time.Duration(n)), Login: text(), Name: text(), Person: text(), Client: text(), ClientID: text(), Org: text(), Address: text(), Request: fmt.Sprint(n),
+				Action: "search", Query: text(), Returned: list(keys), About: list(keys), Asked: list(text), Patients: list(func() string { return fmt.Sprintf("Patient/%d", r.IntN(4)) }), Detail: text(), Purpose: text(), Outcome: text()}
+			if r.IntN(2) == 0 {
+				e.Bases = map[string][]string{"Patient/1": append(list(text), "x"), "Patient/2": {"pcp"}}
+			}
+			b, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, string(b))
+			if err := l.Write(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.Close()
+		if l, err = audit.Open(audit.Config{Store: db, Now: c.Now, Key: key}); err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		n := 0
+		err = l.Export(context.Background(), time.Time{}, time.Time{}, func(row audit.Row) error {
+			got, err := json.Marshal(row.Entry)
+			if err == nil && n < len(want) && string(got) != want[n] {
+				t.Errorf("got\n%s, want\n%s", got, want[n])
+			}
+			n++
+			return err
+		})
+		if err != nil || n != len(want) {
+			t.Errorf("got %d entries, %v", n, err)
+		}
+	})
+}
