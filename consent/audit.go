@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -85,6 +84,29 @@ func (e *auditEntry) returned(r *fhir.Resource) {
 	e.owners(store.Terms(r.Terms))
 }
 
+// returnedAll is returned for what a page holds; the keys share one string.
+func (e *auditEntry) returnedAll(entries []fhir.Entry) {
+	size := 0
+	for _, entry := range entries {
+		if r := entry.Resource; r != nil {
+			size += len(r.Type) + 1 + len(r.ID)
+		}
+	}
+	var all strings.Builder
+	all.Grow(size)
+	e.Returned = slices.Grow(e.Returned, len(entries))
+	for _, entry := range entries {
+		if r := entry.Resource; r != nil {
+			from := all.Len()
+			all.WriteString(string(r.Type))
+			all.WriteByte('/')
+			all.WriteString(r.ID)
+			e.Returned = append(e.Returned, all.String()[from:])
+			e.owners(store.Terms(r.Terms))
+		}
+	}
+}
+
 // owners notes the patients to whom terms say that something belongs.
 func (e *auditEntry) owners(terms store.Terms) {
 	last := len(e.Patients) - 1
@@ -99,12 +121,7 @@ func (e *auditEntry) owners(terms store.Terms) {
 // page notes what a page returns, and on which bases.
 func (e *auditEntry) page(tx *engine.Tx, s *sighting, page *fhir.Page) error {
 	e.from(s.person)
-	e.Returned = slices.Grow(e.Returned, len(page.Entries))
-	for _, entry := range page.Entries {
-		if entry.Resource != nil {
-			e.returned(entry.Resource)
-		}
-	}
+	e.returnedAll(page.Entries)
 	decided := map[string]bool{}
 	for _, d := range s.decisions {
 		if slices.Contains(e.Patients, d.patient) || len(s.decisions) == 1 && s.joined == nil {
@@ -124,7 +141,7 @@ func (e *auditEntry) page(tx *engine.Tx, s *sighting, page *fhir.Page) error {
 func (e *auditEntry) asked(s *sighting, applied url.Values, first bool) {
 	var names []string
 	for name := range applied {
-		if name != "_cursor" && parameterName.MatchString(name) {
+		if name != "_cursor" && isParameterName(name) {
 			names = append(names, name)
 		}
 	}
@@ -135,7 +152,19 @@ func (e *auditEntry) asked(s *sighting, applied url.Values, first bool) {
 	}
 }
 
-var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]{0,99}$`)
+// isParameterName holds for up to a hundred letters, digits and _ . : -, of which
+// the first is a letter or _.
+func isParameterName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c|0x20 && c|0x20 <= 'z', c == '_':
+		case i > 0 && ('0' <= c && c <= '9' || c == '.' || c == ':' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= 100
+}
 
 // file records an entry in the transaction that makes what it tells of; one that
 // gathers entries writes them at its end.

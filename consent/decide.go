@@ -34,6 +34,7 @@ type decision struct {
 
 	mu    sync.Mutex
 	exprs map[fhir.Type]opened // by type, made when first needed
+	seen  map[fhir.Type]seen   // by type, see seenBefore
 }
 
 // A grant is a basis with what it opens, less what the patient's consents deny

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"mypatients/fhir"
@@ -113,15 +114,21 @@ func (g *Guard) searchPatients(c Caller, t fhir.Type, q *search.Query) []string 
 // who asked for what, so that a link that leaks opens nothing for anybody else.
 // what names the interaction. The decision is taken anew on every page.
 func (g *Guard) sealLink(c Caller, what, next string) string {
-	if next == "" {
+	// A link is an encoded query: what is between & and = is nothing else.
+	head, rest, found := strings.Cut("&"+next, "&_cursor=")
+	if !found {
 		return ""
 	}
-	values, err := url.ParseQuery(next)
+	position, tail, _ := strings.Cut(rest, "&")
+	position, err := url.QueryUnescape(position)
 	if err != nil {
 		return ""
 	}
-	values.Set("_cursor", g.sealText(linkPurpose(c, what, values), values.Get("_cursor")))
-	return values.Encode()
+	if tail != "" {
+		tail = "&" + tail
+	}
+	query := strings.TrimPrefix(head+tail, "&")
+	return strings.TrimPrefix(head+"&_cursor="+g.sealText(linkPurpose(c, what, query), position)+tail, "&")
 }
 
 // openLink gives the parameters of a page with its position in the clear.
@@ -129,7 +136,7 @@ func (g *Guard) openLink(c Caller, what string, values url.Values) (url.Values, 
 	if !values.Has("_cursor") {
 		return values, nil
 	}
-	position, ok := g.openText(linkPurpose(c, what, values), values.Get("_cursor"))
+	position, ok := g.openText(linkPurpose(c, what, withoutCursor(values)), values.Get("_cursor"))
 	if !ok {
 		return nil, fhir.ElementErrorf(fhir.Invalid, "http._cursor", "This page link is not valid for this caller and query.")
 	}
@@ -138,9 +145,9 @@ func (g *Guard) openLink(c Caller, what string, values url.Values) (url.Values, 
 	return values, nil
 }
 
-// linkPurpose says who a link is for, and for what.
-func linkPurpose(c Caller, what string, values url.Values) string {
-	return "cursor " + callerKey(c) + " " + c.ClientID + " " + c.Launch.Patient + " " + what + "?" + withoutCursor(values)
+// linkPurpose says who a link is for, and for what; query is without _cursor.
+func linkPurpose(c Caller, what, query string) string {
+	return "cursor " + callerKey(c) + " " + c.ClientID + " " + c.Launch.Patient + " " + what + "?" + query
 }
 
 func withoutCursor(values url.Values) string {

@@ -100,7 +100,11 @@ func (s *sighting) sight(t fhir.Type) store.Expr {
 	if e, ok := s.memo[t]; ok {
 		return e
 	}
-	e := simplify(store.And{s.scopes(t), s.ownership(t)})
+	e, ok := s.seenBefore(t)
+	if !ok {
+		e = simplify(store.And{s.scopes(t), s.ownership(t)})
+		s.keep(t, e)
+	}
 	s.memo[t] = e
 	return e
 }
@@ -108,11 +112,14 @@ func (s *sighting) sight(t fhir.Type) store.Expr {
 // scopes gives what the scopes open. Types other than the one the call is about
 // (included, chained) need read or search of their own.
 func (s *sighting) scopes(t fhir.Type) store.Expr {
-	if t == s.about || slices.Contains(s.types, t) {
+	if s.isAbout(t) {
 		return s.g.scopeExpr(s.caller.Grant, t, s.want)
 	}
 	return store.Or{s.g.scopeExpr(s.caller.Grant, t, smart.MayRead), s.g.scopeExpr(s.caller.Grant, t, smart.MaySearch)}
 }
+
+// isAbout tells whether the call is about a type itself.
+func (s *sighting) isAbout(t fhir.Type) bool { return t == s.about || slices.Contains(s.types, t) }
 
 // ownership gives what the decisions open.
 func (s *sighting) ownership(t fhir.Type) store.Expr {
