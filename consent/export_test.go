@@ -2,23 +2,50 @@ package consent
 
 import (
 	"context"
+	"net/url"
 
-	"mypatients/consent/audit"
-	"mypatients/fhir/store"
+	"mypatients/fhir"
+	"mypatients/fhir/engine"
+	"mypatients/smart"
 )
 
-// WithoutAudit has a guard record nothing, for comparing.
-func (g *Guard) WithoutAudit() error {
-	log, err := audit.Open(audit.Config{Store: nowhere{g.engine.Store()}, Now: g.now, Key: g.key})
-	g.auditor.log.Close()
-	g.auditor.log = log
-	return err
+// ReadUnrecorded is [Guard.Read] of what may be read, without the log, for comparing.
+func (g *Guard) ReadUnrecorded(ctx context.Context, c Caller, key fhir.Key) (found *fhir.Resource, err error) {
+	e := g.entry(c, "read", key.Type)
+	if err := g.mayRead(c, key); err != nil {
+		return nil, err
+	}
+	err = g.engine.View(ctx, func(tx *engine.Tx) (err error) {
+		found, err = g.readIn(tx, c, e, key, func(sight engine.Sight) (*fhir.Resource, error) { return tx.Read(key, sight) })
+		return err
+	})
+	return found, err
 }
 
-// nowhere takes no writes.
-type nowhere struct{ store.Store }
-
-func (nowhere) Update(context.Context, func(store.Writer) error) error { return nil }
+// SearchUnrecorded is [Guard.Search], likewise.
+func (g *Guard) SearchUnrecorded(ctx context.Context, c Caller, t fhir.Type, values url.Values) (page *fhir.Page, err error) {
+	e := g.entry(c, "search", t)
+	if err := g.requireScope(c, t, smart.MaySearch); err != nil {
+		return nil, err
+	}
+	q, values, err := g.parseSearch(c, t, values, false, 0)
+	if err != nil {
+		return nil, err
+	}
+	outcomes, err := g.selection(ctx, c, t, values)
+	if err != nil {
+		return nil, err
+	}
+	err = g.engine.View(ctx, func(tx *engine.Tx) (err error) {
+		page, err = g.searchIn(tx, c, e, t, q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.finishPage(c, t, page, outcomes)
+	return page, nil
+}
 
 // ListAtMost makes a guard join the panels of providers with more patients than
 // that; less than none: of all providers.

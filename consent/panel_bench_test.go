@@ -1,3 +1,5 @@
+//go:build unix
+
 package consent_test
 
 import (
@@ -6,10 +8,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"mypatients/consent"
 	"mypatients/fhir"
@@ -75,35 +75,6 @@ func (w *world) page(c consent.Caller, query string) error {
 func (w *world) elsewhere() {
 	w.put(`{"resourceType":"CareTeam","id":"mateo-team","status":"active","subject":{"reference":"Patient/mateo"},"participant":[{"member":{"reference":"Practitioner/chen"}}]}`)
 	w.put(`{"resourceType":"Consent","id":"elsewhere","status":"active","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/mateo"},"dateTime":"2026-01-01","performer":[{"reference":"Patient/mateo"}],"policyRule":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"OPTIN"}]},"provision":{"type":"deny"}}`)
-}
-
-// compare measures two calls in turn, and reports the medians and their ratio,
-// which is to be at most so much.
-func compare(b *testing.B, most float64, one, other func() error, before func()) {
-	b.Helper()
-	var times [2][]time.Duration
-	for b.Loop() {
-		for i, call := range []func() error{one, other} {
-			before()
-			start := time.Now()
-			if err := call(); err != nil {
-				b.Fatal(err)
-			}
-			times[i] = append(times[i], time.Since(start))
-		}
-	}
-	var medians [2]float64
-	for i := range times {
-		slices.Sort(times[i])
-		medians[i] = float64(times[i][len(times[i])/2])
-	}
-	ratio := medians[1] / medians[0]
-	b.ReportMetric(medians[0], "ns/one")
-	b.ReportMetric(medians[1], "ns/other")
-	b.ReportMetric(ratio, "ratio")
-	if ratio > most {
-		b.Logf("ratio %.2f, want at most %.2f", ratio, most)
-	}
 }
 
 // panels fills the world with patients of whom all have "many" and the practice of
