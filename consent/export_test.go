@@ -47,6 +47,16 @@ func (g *Guard) SearchUnrecorded(ctx context.Context, c Caller, t fhir.Type, val
 	return page, nil
 }
 
+// Permits tells, without the log, whether $access would find a basis.
+func (g *Guard) Permits(ctx context.Context, c Caller, patient string) (ok bool, err error) {
+	err = g.engine.View(ctx, func(tx *engine.Tx) error {
+		d, err := g.decisionFor(tx, c, patient, smart.MayRead)
+		ok = err == nil && d.permitted()
+		return err
+	})
+	return ok, err
+}
+
 // ListAtMost makes a guard join the panels of providers with more patients than
 // that; less than none: of all providers.
 func (g *Guard) ListAtMost(patients int) { g.maxListed = patients }

@@ -155,10 +155,10 @@ func (g *Guard) memberOf(tx *engine.Tx, p *person, ref string) (membership, erro
 }
 
 // addDenied notes the care teams and groups that consents deny and that the
-// provider is in. Few consents do.
+// provider is in. Few consents do, of all that are active.
 func (g *Guard) addDenied(tx *engine.Tx, p *person) error {
 	names := store.Or{store.Prefix{Name: termDenies, Prefix: "CareTeam/"}, store.Prefix{Name: termDenies, Prefix: "Group/"}}
-	found, err := findAll(tx, "Consent", store.And{active(), names})
+	found, err := findAll(tx, "Consent", store.And{rowwise(active()), names})
 	if err != nil {
 		return err
 	}
