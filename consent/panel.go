@@ -135,7 +135,7 @@ func (l *listing) all() error {
 		func() error { return l.teams(&actors) },
 		func() error { return l.groups(&actors) },
 		func() error {
-			return l.add("Consent", store.And{store.In{Name: termActors, Values: actors}, active()}, nil)
+			return l.add("Consent", store.And{store.In{Name: termActors, Values: actors}, rowwise(active())}, nil)
 		},
 	} {
 		if err := step(); err != nil || l.full() {
@@ -166,7 +166,7 @@ func (l *listing) teams(actors *[]string) error {
 	inner := l.g.members(l.p)
 	for depth := 0; len(inner) > 0 && depth <= maxDepth && !l.full(); depth++ {
 		var teams []string
-		err := l.add("CareTeam", store.And{referenceIn("participant", inner), active()}, func(key string) { teams = append(teams, key) })
+		err := l.add("CareTeam", store.And{referenceIn("participant", inner), rowwise(active())}, func(key string) { teams = append(teams, key) })
 		if err != nil {
 			return err
 		}
