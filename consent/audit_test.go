@@ -445,7 +445,7 @@ func TestParallelAnswersAreLogged(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if now := w.resource("Consent/" + r.ID).Version; now != r.Version+won.Load() || won.Load() > 1 {
+	if now := w.consent(r.ID).Version; now != r.Version+won.Load() || won.Load() > 1 {
 		t.Errorf("%d answers moved the request, which is at version %d now, from %d", won.Load(), now, r.Version)
 	}
 	if err := second.Close(); err != nil {
