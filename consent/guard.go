@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -27,6 +28,10 @@ type Config struct {
 	MRNSystem string // the identifier system of medical record numbers
 	Policy    Policy
 	StepUp    map[string]StepUp // by issuer; whose is not here is asked for nothing. May be nil
+
+	// ListAtMost is how many patients of a provider are looked at one by one; of those
+	// who have more a condition on all patients is made. 0: a thousand; below: none.
+	ListAtMost int
 
 	PrivacyEmail string       // who is told of every emergency access beside the family; may be empty
 	Logger       *slog.Logger // told of the state of the audit log; nil: nobody is
@@ -122,7 +127,7 @@ func New(c Config) (*Guard, error) {
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
 		standing: c.Standing, endpoint: c.Endpoint, translate: c.Translate,
 		auditor: &auditor{log}, persons: newCache[*person](maxPersons),
-		decisions: newCache[*decision](maxDecisions), panels: newCache[*panel](maxPanels), large: newCache[bool](maxPersons), maxListed: maxListed,
+		decisions: newCache[*decision](maxDecisions), panels: newCache[*panel](maxPanels), large: newCache[bool](maxPersons), maxListed: cmp.Or(c.ListAtMost, maxListed),
 		accounts: newCache[*Account](maxAccounts), emergencies: newCache[[]*emergency.Session](maxPersons),
 		faults: faults{tell: c.Unreadable, seen: map[fhir.Key]UnreadableConsent{}},
 	}, nil

@@ -3,6 +3,7 @@ package oracletest_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -45,8 +46,8 @@ func (m *maker) change(g *gate) {
 		w.consents = append(w.consents, m.directive(n))
 		store(renderConsent(w.consents[n]))
 	}
-	if n := len(w.consents); n > 0 && m.chance(60) {
-		n := m.IntN(n)
+	if d := m.kept("", pick(m, "active", "inactive")); d != nil && m.chance(60) { // others have a life of their own
+		n := slices.Index(w.consents, d)
 		changed := *w.consents[n]
 		changed.status = pick(m, "active", "inactive")
 		w.consents[n] = &changed

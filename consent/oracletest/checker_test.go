@@ -74,6 +74,9 @@ func (w *world) open(c *caller, r *resource, now time.Time) bool {
 	if c.role == "system" || slices.Contains(directory, r.kind) {
 		return true
 	}
+	if r.kind == "Consent" && (c.treats() || c.role == "staff") {
+		return w.isParty(c, w.consent(r.id), now)
+	}
 	owners := w.owners(r)
 	if len(owners) > 1 && slices.ContainsFunc(owners, func(p *patient) bool { return w.anyDeny(c, p, now) }) {
 		return false
@@ -84,18 +87,25 @@ func (w *world) open(c *caller, r *resource, now time.Time) bool {
 }
 
 // mayKnowOf: Consents are between the family and those they name. A provider sees
-// the requests and invitations that name them, staff all of those, and nobody a
-// deny that is about themself.
+// the requests and invitations that name them, staff all of those, and nobody
+// a deny that is about themself, nor what is about that. What is written about any
+// of them is not for those who treat.
 func (w *world) mayKnowOf(c *caller, r *resource) bool {
-	if r.kind != "Consent" {
-		return true
+	about := slices.Clone(r.links["target"])
+	switch r.kind {
+	case "Consent":
+		about = []string{r.ref()}
+	case "List":
+		about = r.links["entry"]
 	}
-	d := w.consent(r.id)
-	switch c.role {
-	case "provider", "staff":
-		return false
-	}
-	return !d.denies(func(a actor) bool { return slices.Contains(c.persons, a.reference) })
+	return !slices.ContainsFunc(about, func(ref string) bool {
+		id, isConsent := strings.CutPrefix(ref, "Consent/")
+		if r.kind == "Provenance" && c.treats() {
+			return isConsent
+		}
+		d := w.consent(id)
+		return isConsent && d != nil && (r.kind == "Consent" || c.role == "proxy") && d.denies(func(a actor) bool { return slices.Contains(c.persons, a.reference) })
+	})
 }
 
 // denies tells whether a deny in a Consent, at any depth, has such an actor.
@@ -119,14 +129,22 @@ func (w *world) opensFor(c *caller, r *resource, p *patient, now time.Time) bool
 	if w.isSelf(c, p, now) || c.role == "staff" {
 		return w.isSelf(c, p, now) || w.hasBasis(c, r, p, now)
 	}
-	q := &question{w, c, r, now, p}
+	if c.role == "sponsored" {
+		return w.vouched(c, r, p, now)
+	}
+	return w.opensUsually(c, r, p, now) || w.inEmergency(c, r, p, now)
+}
+
+// opensUsually: by a basis, or a consent that names the caller, and no deny.
+func (w *world) opensUsually(c *caller, r *resource, p *patient, now time.Time) bool {
+	q := &question{w: w, c: c, r: r, now: now, patient: p}
 	open := w.hasBasis(c, r, p, now)
 	for _, d := range w.consents {
 		o := q.says(d)
 		if o.deny {
 			return false
 		}
-		open = open || o.opens && c.role == "provider"
+		open = open || o.opens && c.role == "provider" && w.practises(c) && w.givenStill(d, r, p, now)
 	}
 	return open
 }
@@ -138,10 +156,13 @@ func (w *world) anyDeny(c *caller, p *patient, now time.Time) bool {
 		return false
 	}
 	me := w.selves(c, now)
+	for _, s := range w.sponsors(c, now) { // what is denied to one of them is denied
+		me = append(me, w.selves(s, now)...)
+	}
 	return slices.ContainsFunc(w.consents, func(d *directive) bool {
 		return d.patient == p.id && d.status == "active" && d.denies(func(a actor) bool {
 			if a.reference == "" || a.role.system != participation {
-				return c.role == "provider" || slices.Contains(me, a.reference)
+				return c.treats() || slices.Contains(me, a.reference)
 			}
 			return slices.Contains(me, a.reference)
 		})
@@ -150,7 +171,7 @@ func (w *world) anyDeny(c *caller, p *patient, now time.Time) bool {
 
 // isSelf: the patient, from the age on at which they may have a login.
 func (w *world) isSelf(c *caller, p *patient, now time.Time) bool {
-	return c.role == "patient" && slices.Contains(c.persons, "Patient/"+p.id) && ownLogin(p.birth, now, w.zone)
+	return c.role == "patient" && slices.Contains(c.persons, "Patient/"+p.id) && (w.band(p, now) == "adult" || ownLogin(p.birth, now, w.zone))
 }
 
 // hasBasis lists the bases of step 2 but those that a consent gives.
@@ -159,9 +180,9 @@ func (w *world) hasBasis(c *caller, r *resource, p *patient, now time.Time) bool
 	case "staff":
 		return slices.Contains([]string{"Patient", "RelatedPerson", "CareTeam"}, r.kind)
 	case "proxy":
-		return w.isGuardian(c, p, now) && (band(p.birth, now, w.zone) == "child" || !teenConfidential(r))
+		return w.isGuardian(c, p, now) && (w.band(p, now) == "child" || !teenConfidential(r))
 	case "provider":
-		return level(r.labels) <= rank("R") && (w.isPCP(c, p, now) || w.onTeam(c, p, now))
+		return w.practises(c) && level(r.labels) <= rank("R") && (w.isPCP(c, p, now) || w.onTeam(c, p, now))
 	}
 	return false
 }
@@ -173,7 +194,7 @@ func teenConfidential(r *resource) bool {
 }
 
 func (w *world) isGuardian(c *caller, p *patient, now time.Time) bool {
-	return band(p.birth, now, w.zone) != "adult" && slices.ContainsFunc(w.related, func(r *related) bool {
+	return w.band(p, now) != "adult" && slices.ContainsFunc(w.related, func(r *related) bool {
 		return r.patient == p.id && slices.Contains(c.persons, "RelatedPerson/"+r.id) && r.active != "false" && r.relation != "NBOR" && r.period.holds(now, w.zone)
 	})
 }
@@ -183,10 +204,9 @@ func (w *world) isPCP(c *caller, p *patient, now time.Time) bool {
 	return slices.ContainsFunc(w.employed(c, now), func(ref string) bool { return slices.Contains(p.pcp, ref) })
 }
 
-// onTeam: a team of the patient counts the caller among its members. That
-// organisations count as members is a switch, off by default.
+// onTeam: a team of the patient counts the caller among its members.
 func (w *world) onTeam(c *caller, p *patient, now time.Time) bool {
-	me := w.members(c, now)
+	me := w.inTeams(c, now)
 	return slices.ContainsFunc(w.teams, func(t *team) bool {
 		return t.subject == p.id && w.counts(t, me, now, nil)
 	})
@@ -195,6 +215,15 @@ func (w *world) onTeam(c *caller, p *patient, now time.Time) bool {
 // members is what a team or a group names a caller by.
 func (w *world) members(c *caller, now time.Time) []string {
 	return slices.DeleteFunc(w.employed(c, now), func(ref string) bool { return strings.HasPrefix(ref, "Organization/") })
+}
+
+// inTeams is what a team names a caller by: their organisations too, if the site
+// says so.
+func (w *world) inTeams(c *caller, now time.Time) []string {
+	if w.site.organizations {
+		return w.employed(c, now)
+	}
+	return w.members(c, now)
 }
 
 // counts tells whether a team, or one nested in it, has one of some as a member
@@ -237,7 +266,7 @@ func (w *world) selves(c *caller, now time.Time) []string {
 		return all
 	}
 	for _, t := range w.teams {
-		if w.counts(t, me, now, nil) {
+		if w.counts(t, w.inTeams(c, now), now, nil) {
 			all = append(all, "CareTeam/"+t.id)
 		}
 	}

@@ -21,36 +21,69 @@ func TestDecisionEqualsChecker(t *testing.T) {
 	if long() {
 		enough = 1_000_000
 	}
-	seed, asked, worlds := seeded(t), 0, 0
+	seed, asked, worlds, acted := seeded(t), 0, 0, map[string]int{}
 	for ; asked < enough && !t.Failed(); worlds++ {
-		asked += compareWorld(t, seed+uint64(worlds))
+		asked += compareWorld(t, seed+uint64(worlds), acted)
 	}
-	t.Logf("%d decisions in %d worlds", asked, worlds)
+	t.Logf("%d decisions in %d worlds, %v", asked, worlds, acted)
 }
 
-// compareWorld makes the world of a seed and asks it at several times.
-func compareWorld(t *testing.T, seed uint64) (asked int) {
+// compareWorld makes the world of a seed and asks it at several times. It counts what
+// the people in it achieved.
+func compareWorld(t *testing.T, seed uint64, acted map[string]int) (asked int) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	zone, now := someTime(t, r)
 	w := makeWorld(r, zone, now)
 	m := &maker{r, w, now}
+	before := w.lives()
+	defer func() {
+		for what, n := range w.lives() {
+			acted[what] += n - before[what]
+		}
+	}()
 	callers := m.callers()
+	m.emergencies(callers)
 	t.Run(fmt.Sprint(seed), func(t *testing.T) {
 		g := newGate(t, w, now)
-		for round := range 3 {
-			if round > 0 {
-				m.change(g)
-			}
+		ask := func(callers []*caller) {
 			for _, c := range callers {
 				d := &difference{t: t, g: g, w: w, m: m, c: c, all: w.all()}
 				asked += d.compare()
 				if d.ref != "" {
 					t.Fatalf("SEED=%d\n%s at %s: %s differs:\n%s", seed, d.who(), m.now.Format(time.RFC3339), d.ref, shrink(t, w, c, d.ref, m.now))
 				}
+				if t.Failed() {
+					t.Fatalf("SEED=%d", seed)
+				}
+			}
+		}
+		ask(callers)
+		for range 2 {
+			m.change(g)
+			for range 20 {
+				m.act(g, callers)
+			}
+			ask(m.part(callers, 50))
+			if at, ok := m.approach(g); ok {
+				few := m.part(callers, 30)
+				ask(few)
+				m.now = at
+				g.set(at)
+				ask(few)
 			}
 		}
 	})
 	return asked
+}
+
+// part draws so many of a hundred callers.
+func (m *maker) part(callers []*caller, percent int) (list []*caller) {
+	for _, c := range callers {
+		if m.chance(percent) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // someTime is a moment of some year in some zone; many are near midnight, some

@@ -33,8 +33,11 @@ type gate struct {
 	t     testing.TB
 	guard *consent.Guard
 	eng   *engine.Engine
+	db    store.Store
+	rules *consent.Rules
 	mu    sync.Mutex
 	now   time.Time
+	login map[string]string // ids of accounts, by name
 }
 
 func (g *gate) Now() time.Time {
@@ -70,12 +73,11 @@ func newGate(t testing.TB, w *world, now time.Time) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules := consent.NewRules(base, base, w.zone)
-	if g.eng, err = rules.Engine(engine.Config{Store: st, Registry: reg.In(w.zone), Now: g.Now}); err != nil {
+	g.db, g.rules = st, consent.NewRules(base, base, w.zone)
+	if g.eng, err = g.rules.Engine(engine.Config{Store: st, Registry: reg.In(w.zone), Now: g.Now}); err != nil {
 		t.Fatal(err)
 	}
-	g.guard, err = consent.New(consent.Config{Rules: rules, Now: g.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: mrnSystem, Policy: consent.DefaultPolicy(),
-		AppCode: func(context.Context, string, string) (bool, error) { return true, nil }})
+	g.guard, err = consent.New(g.config(w))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +87,25 @@ func newGate(t testing.TB, w *world, now time.Time) *gate {
 		}
 	})
 	g.store(bodies(w)...)
+	g.live(w)
 	return g
+}
+
+func (g *gate) config(w *world) consent.Config {
+	c := consent.Config{Rules: g.rules, Now: g.Now, Key: []byte(strings.Repeat("k", 32)), MRNSystem: mrnSystem, Policy: consent.DefaultPolicy(),
+		AppCode:  func(context.Context, string, string) (bool, error) { return true, nil },
+		Standing: func(_ context.Context, held smart.Grant) (smart.Grant, bool, error) { return held, true, nil },
+		Endpoint: func(string) bool { return true }}
+	c.Policy.CareTeamOrganizations, c.Policy.KeepGuardianGrants = w.site.organizations, w.site.keepGrants
+	c.Policy.BreakGlass.Enabled, c.Policy.BreakGlass.PerHour = w.site.ceiling != "", 1000
+	c.Policy.BreakGlass.Never, c.Policy.BreakGlass.OptOutsHold, c.Policy.BreakGlass.Roles = w.site.never, w.site.optOuts, w.site.roles
+	if w.site.ceiling != "" {
+		c.Policy.BreakGlass.Ceiling = w.site.ceiling
+	}
+	if w.site.joins {
+		c.ListAtMost = -1
+	}
+	return c
 }
 
 // store writes resources behind the guard's back, as loading does.
@@ -128,16 +148,18 @@ func (g *gate) caller(c *caller) consent.Caller {
 	g.t.Helper()
 	id := smart.Identity{Role: smart.Role(c.role), Name: c.name, Persons: c.persons}
 	if len(c.persons) > 0 {
-		id.Login, id.FHIRUser = "login-"+c.name, c.persons[0]
+		id.Login, id.FHIRUser = or(g.login[c.login], "login-"+c.login), c.persons[0]
 	}
 	if c.scopes == nil {
-		return consent.Caller{Grant: consent.Portal(id, "session-"+c.name), Address: "192.0.2.1", RequestID: "r"}
+		grant := consent.Portal(id, c.grant())
+		grant.AuthTime = g.Now()
+		return consent.Caller{Grant: grant, Address: "192.0.2.1", RequestID: "r"}
 	}
 	scopes, err := smart.ParseScopes(scopesText(c.scopes))
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return consent.Caller{Grant: smart.Grant{ID: "grant-" + c.name, ClientID: "app", Identity: id, Scopes: scopes, Launch: smart.Context{Patient: c.launch}}, Address: "192.0.2.1", RequestID: "r"}
+	return consent.Caller{Grant: smart.Grant{ID: c.grant(), AuthTime: g.Now(), ClientID: "app", Identity: id, Scopes: scopes, Launch: smart.Context{Patient: c.launch}}, Address: "192.0.2.1", RequestID: "r"}
 }
 
 // reads tells whether a caller is given a resource; what they are not must be

@@ -26,6 +26,7 @@ const (
 	manyDoctors  = 5
 	manyOrgs     = 2
 	manyGroups   = 2
+	manyNurses   = 2
 )
 
 func makeWorld(r *rand.Rand, zone *time.Location, now time.Time) *world {
@@ -34,6 +35,13 @@ func makeWorld(r *rand.Rand, zone *time.Location, now time.Time) *world {
 	for n := range manyDoctors {
 		w.practitioners = append(w.practitioners, fmt.Sprintf("doc%d", n))
 	}
+	for n := range manyNurses {
+		w.nurses = append(w.nurses, fmt.Sprintf("nurse%d", n))
+	}
+	if m.chance(20) {
+		w.left = append(w.left, pick(m, w.everybody()...))
+	}
+	w.site = m.site()
 	for n := range manyOrgs {
 		w.organizations = append(w.organizations, fmt.Sprintf("org%d", n))
 	}
@@ -58,6 +66,17 @@ func makeWorld(r *rand.Rand, zone *time.Location, now time.Time) *world {
 	for n := range m.IntN(14) {
 		w.consents = append(w.consents, m.directive(n))
 	}
+	for range 2 * min(len(w.consents), 1) { // written about consents, by others than the gateway
+		r := m.resource(len(w.resources))
+		r.kind, r.code, r.when, r.links = "Provenance", coding{}, period{start: "2026-01-01T00:00:00Z"}, map[string][]string{"target": {"Consent/" + pick(m, w.consents...).id, "Patient/" + m.id("pat", manyPatients)}}
+		w.resources = append(w.resources, r)
+	}
+	for _, r := range w.resources {
+		if r.kind == "List" && len(w.consents) > 0 && m.chance(20) {
+			r.links["entry"] = []string{"Consent/" + pick(m, w.consents...).id}
+		}
+	}
+	m.vouchings()
 	return w
 }
 
@@ -73,7 +92,15 @@ func (m *maker) person() string {
 	case 3:
 		return "Organization/" + m.id("org", manyOrgs)
 	}
-	return "Practitioner/" + m.id("doc", manyDoctors)
+	return "Practitioner/" + m.somebody()
+}
+
+// somebody is mostly a provider, sometimes one of those who work for them.
+func (m *maker) somebody() string {
+	if m.chance(12) {
+		return m.id("nurse", manyNurses)
+	}
+	return m.id("doc", manyDoctors)
 }
 
 // moment is a time around now as FHIR writes it, to a second, a day, a month or a
@@ -125,12 +152,15 @@ func (m *maker) patient(n int) *patient {
 	if other := m.id("pat", manyPatients); m.chance(15) && other != p.id && n > 0 {
 		p.links = []string{"pat0"}
 	}
+	if m.chance(12) {
+		p.emancipated = m.now.AddDate(0, 0, m.IntN(3)-1).Format("2006-01-02")
+	}
 	return p
 }
 
 func (m *maker) employment(n int) *employment {
-	return &employment{id: fmt.Sprintf("role%d", n), practitioner: m.id("doc", manyDoctors), organization: m.id("org", manyOrgs),
-		active: pick(m, "true", "true", "", "false"), period: m.period(30)}
+	return &employment{id: fmt.Sprintf("role%d", n), practitioner: m.somebody(), organization: m.id("org", manyOrgs),
+		active: pick(m, "true", "true", "", "false"), period: m.period(30), code: pick(m, "", "er")}
 }
 
 func (m *maker) related(n int) *related {
@@ -268,6 +298,10 @@ func (m *maker) directive(n int) *directive {
 	if m.chance(5) {
 		d.scope = pick(m, "research", "treatment")
 	}
+	for n := m.IntN(3); n > 0 && m.chance(70); n-- {
+		d.performers = append(d.performers, pick(m, "Patient/"+d.patient, "RelatedPerson/"+m.id("rel", 8), "RelatedPerson/"+m.id("rel", 8), "Practitioner/"+m.id("doc", manyDoctors)))
+		d.given = m.now.AddDate(-m.IntN(3), 0, -m.IntN(2)).Format(pick(m, "2006", "2006-01-02", time.RFC3339))
+	}
 	d.root = m.provision(pick(m, 1, 2, 2, 3, 3, 4, 8))
 	if m.chance(60) { // else they are about everybody
 		d.root.actors = m.actors()
@@ -353,27 +387,44 @@ func (m *maker) actors() []actor {
 	return list
 }
 
-// callers are of every role, in the portal and through apps.
+// callers are of every role, in the portal and through apps: providers first, then
+// the family, then others, then three apps and two systems.
 func (m *maker) callers() []*caller {
 	var list []*caller
+	add := func(name, role string, persons ...string) {
+		list = append(list, &caller{name: name, login: name, role: role, persons: persons})
+	}
 	for _, id := range m.w.practitioners {
-		list = append(list, &caller{name: id, role: "provider", persons: []string{"Practitioner/" + id}})
+		add(id, "provider", "Practitioner/"+id)
 	}
 	for _, p := range m.w.patients {
-		list = append(list, &caller{name: p.id, role: "patient", persons: []string{"Patient/" + p.id}})
+		add(p.id, "patient", "Patient/"+p.id)
 	}
 	for n := range 4 { // each guardian stands for two RelatedPersons
-		list = append(list, &caller{name: fmt.Sprintf("guard%d", n), role: "proxy", persons: []string{"RelatedPerson/" + fmt.Sprintf("rel%d", 2*n), "RelatedPerson/" + fmt.Sprintf("rel%d", 2*n+1)}})
+		add(fmt.Sprintf("guard%d", n), "proxy", fmt.Sprintf("RelatedPerson/rel%d", 2*n), fmt.Sprintf("RelatedPerson/rel%d", 2*n+1))
 	}
-	list = append(list, &caller{name: "staff", role: "staff", persons: []string{"Practitioner/doc0"}})
+	for _, id := range m.w.nurses {
+		add(id, "sponsored", "Practitioner/"+id)
+	}
+	people := len(list)
+	add("staff", "staff", "Practitioner/doc0")
 	for n := range 3 {
-		person := list[m.IntN(len(list)-1-n)]
-		app := *person
-		app.name, app.launch = fmt.Sprintf("app%d-%s", n, person.name), m.id("pat", manyPatients)
+		app := *list[m.IntN(people)]
+		app.name, app.launch = fmt.Sprintf("app%d-%s", n, app.name), m.id("pat", manyPatients)
 		app.scopes = m.scopes("patient", "user")
 		list = append(list, &app)
 	}
 	return append(list, &caller{name: "backend", role: "system", scopes: m.scopes("system")}, &caller{name: "everything", role: "system", scopes: []grantedScope{{level: "system", kind: "*", read: true, search: true}}})
+}
+
+// family are the callers who are patients and guardians.
+func family(callers []*caller) (list []*caller) {
+	for _, c := range callers {
+		if c.family() && c.scopes == nil {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 func (m *maker) scopes(levels ...string) []grantedScope {

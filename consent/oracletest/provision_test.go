@@ -13,6 +13,7 @@ type question struct {
 	r       *resource
 	now     time.Time
 	patient *patient
+	urgent  bool // in an emergency: the purpose is BTG
 }
 
 // An opinion is what a provision says to a question: that it denies, that it
@@ -79,6 +80,8 @@ func (q *question) judge(n *provision, named bool, depth int) opinion {
 		return opinion{}
 	case children.permit:
 		return opinion{permit: true, opens: children.opens || n.kind == "permit" && sure && named}
+	case n.kind == "deny" && maybe && q.urgent && !q.w.site.optOuts && n.actors == nil && !named:
+		return opinion{} // for everybody: it was not written with an emergency in mind
 	case n.kind == "deny" && maybe:
 		return opinion{deny: true}
 	case n.kind == "permit" && sure:
@@ -149,6 +152,7 @@ func (q *question) matches(n *provision, named bool) (sure, maybe bool) {
 	and(n.actors != nil, oneOf(n.actors, q.isActor))
 	and(n.action != nil, oneOf(n.action, isAccess))
 	and(n.purpose != nil, oneOf(n.purpose, q.forPurpose))
+	and(n.purpose == nil && n.kind == "permit" && q.urgent, match{maybe: true}) // a permit covers emergencies only when it names them
 	and(n.class != nil, oneOf(n.class, q.ofClass))
 	and(n.code != nil, oneOf(n.code, q.hasCode))
 	and(n.dataPeriod.given(), q.inTime(n.dataPeriod))
@@ -195,15 +199,20 @@ var above = map[string][]string{
 }
 
 // purposes are what callers of each role come for.
-var purposes = map[string][]string{"provider": {"TREAT"}, "patient": {"TREAT", "PATRQT", "FAMRQT", "PWATRNY"}, "proxy": {"TREAT", "PATRQT", "FAMRQT", "PWATRNY"}}
+var purposes = map[string][]string{"provider": {"TREAT"}, "sponsored": {"TREAT"}, "patient": {"TREAT", "PATRQT", "FAMRQT", "PWATRNY"}, "proxy": {"TREAT", "PATRQT", "FAMRQT", "PWATRNY"}}
 
 func (q *question) forPurpose(c coding) match {
 	if c.system != actReason {
 		return match{maybe: true}
 	}
-	return certainly(slices.ContainsFunc(purposes[q.c.role], func(mine string) bool {
-		return c.code == mine || slices.Contains(above[mine], c.code)
-	}))
+	mine := purposes[q.c.role]
+	if q.urgent {
+		mine = []string{"BTG"}
+	}
+	return match{
+		sure:  slices.ContainsFunc(mine, func(m string) bool { return c.code == m || m != "BTG" && slices.Contains(above[m], c.code) }),
+		maybe: slices.ContainsFunc(mine, func(m string) bool { return c.code == m || slices.Contains(above[m], c.code) }),
+	}
 }
 
 func (q *question) ofClass(c coding) match {

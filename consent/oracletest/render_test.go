@@ -22,8 +22,12 @@ func bodies(w *world) [][]byte {
 	for _, id := range w.organizations {
 		add(object{"resourceType": "Organization", "id": id, "name": id})
 	}
-	for _, id := range w.practitioners {
-		add(object{"resourceType": "Practitioner", "id": id, "name": []any{object{"family": id}}})
+	for _, id := range w.everybody() {
+		o := object{"resourceType": "Practitioner", "id": id, "name": []any{object{"family": id}}, "telecom": mailTo(id)}
+		if slices.Contains(w.left, id) {
+			o["active"] = false
+		}
+		add(o)
 	}
 	for _, p := range w.patients {
 		add(renderPatient(p))
@@ -41,9 +45,13 @@ func bodies(w *world) [][]byte {
 		add(renderGroup(g))
 	}
 	for _, c := range w.consents {
+		if begun := *c; c.kind == "emergency" && c.status == "inactive" { // it begins otherwise
+			begun.status = "active"
+			add(renderConsent(&begun))
+		}
 		add(renderConsent(c))
 	}
-	for _, r := range w.resources {
+	for _, r := range slices.Concat(w.resources, w.notes) {
 		add(renderResource(r))
 	}
 	return list
@@ -90,7 +98,7 @@ func labelled(o object, labels []coding) object {
 
 func renderPatient(p *patient) object {
 	o := labelled(object{"resourceType": "Patient", "id": p.id, "name": []any{object{"family": "Family" + p.id, "given": []any{"Given"}}},
-		"identifier": []any{object{"system": mrnSystem, "value": "MRN" + p.id}}}, p.labels)
+		"identifier": []any{object{"system": mrnSystem, "value": "MRN" + p.id}}, "telecom": mailTo(p.id)}, p.labels)
 	if p.birth != "" {
 		o["birthDate"] = p.birth
 	}
@@ -108,21 +116,33 @@ func renderPatient(p *patient) object {
 		}
 		o["link"] = list
 	}
+	if p.emancipated != "" {
+		o["extension"] = []any{object{"url": base + "/fhir/StructureDefinition/emancipation", "extension": []any{
+			object{"url": "date", "valueDate": p.emancipated}, object{"url": "document", "valueReference": to("DocumentReference/judgement")}}}}
+	}
 	return o
 }
 
 func renderRelated(r *related) object {
 	o := labelled(object{"resourceType": "RelatedPerson", "id": r.id, "patient": to("Patient/" + r.patient),
 		"relationship": []any{concept(coding{"http://terminology.hl7.org/CodeSystem/v3-RoleCode", r.relation})}}, r.labels)
+	o["telecom"] = mailTo(r.id)
 	flag(o, r.active)
 	put(o, "period", r.period)
 	return o
+}
+
+func mailTo(id string) []any {
+	return []any{object{"system": "email", "value": id + "@example.org"}}
 }
 
 func renderRole(r *employment) object {
 	o := object{"resourceType": "PractitionerRole", "id": r.id, "practitioner": to("Practitioner/" + r.practitioner), "organization": to("Organization/" + r.organization)}
 	flag(o, r.active)
 	put(o, "period", r.period)
+	if r.code != "" {
+		o["code"] = []any{concept(coding{unknown, r.code})}
+	}
 	return o
 }
 
@@ -166,6 +186,22 @@ func renderConsent(c *directive) object {
 		"policy": []any{object{"uri": "urn:oracle:policy"}}}, c.labels)
 	if root := renderProvision(c.root); len(root) > 0 {
 		o["provision"] = root
+	}
+	switch c.kind {
+	case "request":
+		o["policy"] = []any{object{"uri": base + "/fhir/policy/access-grant"}}
+	case "invitation", "emergency":
+		o["category"] = []any{concept(coding{base + "/fhir/CodeSystem/workflow", c.kind})}
+	}
+	if c.given != "" {
+		o["dateTime"] = c.given
+	}
+	if c.performers != nil {
+		var list []any
+		for _, ref := range c.performers {
+			list = append(list, to(ref))
+		}
+		o["performer"] = list
 	}
 	if c.optOut {
 		o["policyRule"] = concept(coding{actCode, "OPTOUT"})

@@ -8,7 +8,10 @@
 // on PostgreSQL.
 package oracletest_test
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A world is all that a decision may depend on.
 type world struct {
@@ -22,6 +25,13 @@ type world struct {
 	groups        []*group
 	consents      []*directive
 	resources     []*resource // all others
+
+	site        site
+	nurses      []string // ids of Practitioners who work for others
+	left        []string // ids of Practitioners who practise no more
+	emergencies []*emergent
+	vouchings   []*vouching
+	notes       []*resource // Provenances that the gateway wrote
 }
 
 // A coding is a code in its system.
@@ -45,10 +55,11 @@ type period struct{ start, end string }
 func (p period) given() bool { return p.start != "" || p.end != "" }
 
 type patient struct {
-	id, birth string
-	pcp       []string // references
-	links     []string // ids of other patients
-	labels    []coding
+	id, birth   string
+	pcp         []string // references
+	links       []string // ids of other patients
+	labels      []coding
+	emancipated string // the day from which on they are independent; empty: they are not
 }
 
 type related struct {
@@ -64,6 +75,7 @@ type employment struct {
 	id, practitioner, organization string
 	active                         string
 	period                         period
+	code                           string
 }
 
 type team struct {
@@ -92,6 +104,9 @@ type directive struct {
 	modifier                   bool // a modifierExtension that nobody knows
 	root                       *provision
 	labels                     []coding
+	kind                       string   // request, invitation, emergency, or "": written beside these
+	performers                 []string // who gave it, as references
+	given                      string   // the dateTime
 }
 
 type provision struct {
@@ -132,7 +147,8 @@ func (r *resource) ref() string { return r.kind + "/" + r.id }
 // A caller is who asks, in the role of one session.
 type caller struct {
 	name    string
-	role    string   // provider, patient, proxy, staff, system
+	login   string   // the name of who signed in
+	role    string   // provider, sponsored, patient, proxy, staff, system
 	persons []string // references to the resources that stand for them
 	scopes  []grantedScope
 	launch  string // the patient in context of an app
@@ -178,7 +194,7 @@ func (w *world) all() []*resource {
 	for _, r := range w.related {
 		add("RelatedPerson", r.id, r.labels, map[string][]string{"patient": {"Patient/" + r.patient}})
 	}
-	for _, id := range w.practitioners {
+	for _, id := range w.everybody() {
 		add("Practitioner", id, nil, nil)
 	}
 	for _, id := range w.organizations {
@@ -205,8 +221,11 @@ func (w *world) all() []*resource {
 	for _, c := range w.consents {
 		add("Consent", c.id, c.labels, map[string][]string{"patient": {"Patient/" + c.patient}})
 	}
-	return append(list, w.resources...)
+	return slices.Concat(list, w.notes, w.resources)
 }
+
+// everybody lists all Practitioners.
+func (w *world) everybody() []string { return slices.Concat(w.practitioners, w.nurses) }
 
 // exists tells whether a reference leads to anything.
 func (w *world) exists(reference string) bool {
