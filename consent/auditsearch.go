@@ -2,6 +2,7 @@ package consent
 
 import (
 	"context"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -70,8 +71,8 @@ func (g *Guard) auditQuery(c Caller, values url.Values) (*auditQuery, error) {
 	} else if c.Identity.Role == smart.Patient {
 		q.Patient = c.Identity.FHIRUser
 	}
-	for name, list := range values {
-		for _, value := range list {
+	for _, name := range slices.Sorted(maps.Keys(values)) { // so that of several faults the same one is told
+		for _, value := range values[name] {
 			if err := g.auditParameter(c, q, values, name, value); err != nil {
 				return nil, err
 			}

@@ -161,7 +161,7 @@ func (w *world) anyDeny(c *caller, p *patient, now time.Time) bool {
 	}
 	return slices.ContainsFunc(w.consents, func(d *directive) bool {
 		return d.patient == p.id && d.status == "active" && d.denies(func(a actor) bool {
-			if a.reference == "" || a.role.system != participation {
+			if a.reference == "" || a.modifier || a.role.system != participation {
 				return c.treats() || slices.Contains(me, a.reference)
 			}
 			return slices.Contains(me, a.reference)
