@@ -36,7 +36,7 @@ func TestBoundaries(t *testing.T) {
 		}
 		for _, day := range list {
 			t.Run(name+"/"+day, func(t *testing.T) {
-				w := &world{zone: zone, practitioners: []string{"doc"}, organizations: []string{"org"}}
+				w := &world{zone: zone, practitioners: []string{"doc", "boss"}, nurses: []string{"nurse"}, organizations: []string{"org"}, site: site{ceiling: "R"}}
 				bounds := boundaries(w, day)
 				g := newGate(t, w, bounds[0].at.Add(-48*time.Hour))
 				for _, at := range moments(bounds) {
@@ -174,6 +174,18 @@ func boundaries(w *world, day string) []boundary {
 	}
 	add("a place in a group starts", child, start, true, doc, "plain", groups(from))
 	add("a place in a group ends", child, end, false, doc, "plain", groups(until))
+	add("independence", child, start, true, self, "secret", func(p *patient) { p.emancipated = day })
+	add("a guardian of somebody independent", child, start, false, nil, "plain", func(p *patient) { p.emancipated = day })
+	emergencies := func(ends time.Time) func(*patient) {
+		return func(p *patient) {
+			w.emergencies = append(w.emergencies, &emergent{caller: "doc", doctor: "doc", patient: p.id, began: ends.Add(-time.Hour), ends: ends, record: "emergency-" + p.id})
+		}
+	}
+	add("an emergency ends at midnight", child, start, false, doc, "secret", emergencies(start))
+	add("an emergency ends at night", child, night, false, doc, "secret", emergencies(night))
+	nurse := &caller{name: "nurse", role: "sponsored", persons: []string{"Practitioner/nurse"}}
+	w.vouchings = append(w.vouchings, &vouching{sponsor: "boss", nurse: "nurse", until: night})
+	add("a sponsor has not confirmed", child, night, false, nurse, "secret", func(p *patient) { p.pcp = []string{"Practitioner/boss"} })
 	add("a place in a group starts at night", child, night, true, doc, "plain", groups(period{start: night.Format(time.RFC3339)}))
 	return list
 }

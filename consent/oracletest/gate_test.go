@@ -148,7 +148,7 @@ func (g *gate) caller(c *caller) consent.Caller {
 	g.t.Helper()
 	id := smart.Identity{Role: smart.Role(c.role), Name: c.name, Persons: c.persons}
 	if len(c.persons) > 0 {
-		id.Login, id.FHIRUser = or(g.login[c.login], "login-"+c.login), c.persons[0]
+		id.Login, id.FHIRUser = or(g.login[or(c.login, c.name)], "login-"+c.name), c.persons[0]
 	}
 	if c.scopes == nil {
 		grant := consent.Portal(id, c.grant())

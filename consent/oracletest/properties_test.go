@@ -4,18 +4,25 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"mypatients/consent"
+	"mypatients/fhir"
 )
 
 // visible lists all that a caller finds.
 func (g *gate) visible(c consent.Caller) []string {
 	g.t.Helper()
 	var list []string
-	for _, kind := range kinds {
+	whole := func(v url.Values) (*fhir.Page, error) { return g.guard.SearchSystem(g.t.Context(), c, v, false) }
+	if pages, err := g.pages(whole, "_count=1000&_type="+strings.Join(kinds, ",")); err == nil {
+		return refs(pages)
+	}
+	for _, kind := range kinds { // a search of the system needs scopes for all of them
 		pages, err := g.search(c, kind, "_count=1000")
 		if err == nil {
 			list = append(list, refs(pages)...)
@@ -37,8 +44,9 @@ func TestMonotony(t *testing.T) {
 			zone, now := someTime(t, r)
 			w := makeWorld(r, zone, now)
 			m := &maker{r, w, now}
-			g := newGate(t, w, now)
 			callers := m.callers()
+			m.emergencies(callers)
+			g := newGate(t, w, now)
 			clinicians := callers[:manyDoctors]
 			news := fmt.Sprintf("cons%d", len(w.consents)) // the change itself may show
 			less := func(what string, callers []*caller, change func()) {
@@ -65,6 +73,18 @@ func TestMonotony(t *testing.T) {
 				less("a narrower approval", clinicians, func() {
 					m.narrow(grant.root)
 					keep(g, renderConsent(grant))
+				})
+			}
+			those := slices.DeleteFunc(slices.Clone(callers), func(c *caller) bool { return !c.treats() })
+			for range 15 {
+				m.ask(g, callers)
+				m.answer(g, callers)
+			}
+			for n, end := range []func(*gate, []*caller){m.endBreakGlass, m.endStaff, m.revoke} {
+				less([]string{"the end of an emergency", "the end of a sponsorship", "a revocation"}[n], those, func() {
+					for range 3 {
+						end(g, callers)
+					}
 				})
 			}
 			app := *callers[m.IntN(manyDoctors)]
