@@ -15,6 +15,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
 	"mypatients/gateway/demo"
@@ -33,7 +34,8 @@ type chrome struct {
 	t     *testing.T
 	ctx   context.Context
 	clock *lateClock
-	shots string // where pictures go
+	shots string            // where pictures go
+	made  map[string]string // what a scene made, for addresses
 }
 
 // lateClock runs with the real one, by which browsers let cookies go, and can be
@@ -115,6 +117,8 @@ type visitor struct {
 	mu      sync.Mutex
 	refused map[string]bool // pages that answered with an error, as the test expected
 	errors  []chromedp.ConsoleMessage
+	answer  *network.Response // of the page
+	loaded  network.RequestID // of the page
 }
 
 // visitor opens a window for somebody, without cookies. What the console says in
@@ -127,6 +131,9 @@ func (c *chrome) visitor(t *testing.T, name string) *visitor {
 		t.Fatal(err)
 	}
 	v.media("", "light")
+	if err := chromedp.Listen(ctx, v.loads); err != nil {
+		t.Fatal(err)
+	}
 	messages, heard := chromedp.Console(ctx), make(chan bool)
 	go func() {
 		defer close(heard)
@@ -176,6 +183,7 @@ func (v *visitor) goes(what string, step chromedp.Action[chromedp.Void]) *visito
 	if err != nil {
 		v.t.Fatalf("%s cannot %s: %v\n%s", v.name, what, err, v.scene())
 	}
+	v.answer = answer
 	if answer != nil && answer.Status >= http.StatusBadRequest {
 		v.mu.Lock()
 		v.refused[answer.URL] = true

@@ -37,7 +37,7 @@ type jsApp struct {
 
 func startApp(t *testing.T, clock *lateClock) *jsApp {
 	t.Helper()
-	a := &jsApp{clock: clock, library: filepath.Join(nodeModules(t), "fhirclient", "build", "fhir-client.js")}
+	a := &jsApp{clock: clock, library: filepath.Join(nodeModules(t, clientsFolder), "fhirclient", "build", "fhir-client.js")}
 	mux := http.NewServeMux()
 	for path, name := range map[string]string{"launch.html": "launch.html", "app.html": "app.html", "callback": "app.html"} {
 		mux.HandleFunc("GET /"+path, func(w http.ResponseWriter, r *http.Request) {

@@ -23,9 +23,9 @@ import (
 
 const clientsFolder = "testdata/clients"
 
-// nodeModules gives the folder with the libraries. Without Node or npm the test
-// is skipped, but fails where CI is set.
-func nodeModules(t *testing.T) string {
+// nodeModules gives the folder with the libraries that a folder of ours asks for.
+// Without Node or npm the test is skipped, but fails where CI is set.
+func nodeModules(t *testing.T, folder string) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("clients in Node take long")
@@ -49,9 +49,9 @@ func nodeModules(t *testing.T) string {
 	hash := sha256.New()
 	files := []string{"package.json", "package-lock.json", ".npmrc"}
 	for _, name := range files {
-		_, _ = hash.Write(readFile(t, filepath.Join(clientsFolder, name)))
+		_, _ = hash.Write(readFile(t, filepath.Join(folder, name)))
 	}
-	home := filepath.Join(cache, "mypatients", "clients-"+hex.EncodeToString(hash.Sum(nil)[:12]))
+	home := filepath.Join(cache, "mypatients", filepath.Base(folder)+"-"+hex.EncodeToString(hash.Sum(nil)[:12]))
 	modules := filepath.Join(home, "node_modules")
 	if _, err := os.Stat(modules); err == nil {
 		return modules
@@ -59,20 +59,20 @@ func nodeModules(t *testing.T) string {
 	if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	made, err := os.MkdirTemp(filepath.Dir(home), "clients-new-")
+	made, err := os.MkdirTemp(filepath.Dir(home), "new-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = os.RemoveAll(made) }()
 	for _, name := range files {
-		if err := os.WriteFile(filepath.Join(made, name), readFile(t, filepath.Join(clientsFolder, name)), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(made, name), readFile(t, filepath.Join(folder, name)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	install := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
 	install.Dir = made
 	if said, err := install.CombinedOutput(); err != nil {
-		lacks("npm does not install the clients (%v: %s)", err, said)
+		lacks("npm does not install what %s asks for (%v: %s)", folder, err, said)
 	}
 	if err := os.Rename(made, home); err != nil && !errors.Is(err, os.ErrExist) {
 		if _, there := os.Stat(modules); there != nil { // another test was not faster either
@@ -105,7 +105,7 @@ type jsProgram struct {
 // script said is shown.
 func startNode(t *testing.T, script string) *jsProgram {
 	t.Helper()
-	modules, folder := nodeModules(t), t.TempDir()
+	modules, folder := nodeModules(t, clientsFolder), t.TempDir()
 	for _, name := range []string{script, "talk.mjs", "older.mjs"} {
 		if err := os.WriteFile(filepath.Join(folder, name), readFile(t, filepath.Join(clientsFolder, name)), 0o644); err != nil {
 			t.Fatal(err)

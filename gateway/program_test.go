@@ -37,8 +37,9 @@ func startDemo(t testing.TB, now func() time.Time) *gateway {
 	return startDemoIn(t, t.TempDir(), "127.0.0.1:0", now)
 }
 
-// startDemoIn is startDemo on a data folder and an address.
-func startDemoIn(t testing.TB, folder, address string, now func() time.Time) *gateway {
+// startDemoIn is startDemo on a data folder and an address, with changes to the
+// demo's configuration.
+func startDemoIn(t testing.TB, folder, address string, now func() time.Time, changes ...func(*config.Config)) *gateway {
 	t.Helper()
 	if now == nil {
 		now = time.Now
@@ -48,6 +49,9 @@ func startDemoIn(t testing.TB, folder, address string, now func() time.Time) *ga
 		t.Fatal(err)
 	}
 	c.Listen, c.Storage.Path = address, folder
+	for _, change := range changes {
+		change(c)
+	}
 	g := &gateway{t: t, folder: folder, log: new(lines)}
 	g.Program, err = startDemoOn(t.Context(), c, now, slog.New(slog.NewTextHandler(g.log, nil)))
 	if err != nil {
