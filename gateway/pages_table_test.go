@@ -59,7 +59,7 @@ var tours = []tour{
 		{"demo-sign-in-problem", "/demo-idp/*path", does(open("/"), fill("Username", "grace"), fill("Password", "x"), press("Sign in"))},
 		{"signed-out", "/signout", does(open("/signout"))},
 		{"not-found", "", does(open("/nothing"))},
-		{"app-cannot-connect", "/oauth/*path", does(open("/oauth/authorize"))},
+		{"app-cannot-connect", "/oauth/authorize", does(open("/oauth/authorize"))},
 		{"app-unknown-request", "/authorize", does(open("/authorize?request=x"))},
 		{"sign-in-failed", "/signin/callback/:provider", does(open("/signin/callback/demo?state=x&code=y"))},
 		{"demo-mail", "/demo/mail", does(open("/demo/mail"))},

@@ -134,8 +134,10 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		records = append(records, &full, &empty)
 	}
 	samples := map[string][]any{
-		"signin":    {signInView{Providers: []signInChoice{{text, text}, {"b", "B"}}, Next: text, Expired: true}, signInView{}},
-		"signout":   {nil},
+		"signin":  {signInView{Providers: []signInChoice{{text, text}, {"b", "B"}}, Next: text, Expired: true}, signInView{}},
+		"signout": {nil},
+		"components": {componentsView{Groups: []tokenGroup{{"Colours", []token{{"accent", text}}}, {"Space", []token{{"s1", text}}}, {"Type", []token{{"small", text}}}, {"Shape", []token{{"radius", text}}}},
+			Themes: []string{"light", "dark"}, Day: now, Who: provider}},
 		"signedout": {signedOutView{Upstream: "https://idp.example/out"}, signedOutView{}},
 		"role":      {roleView{Roles: []smart.Role{smart.Provider, smart.Patient, smart.Proxy, smart.Staff, smart.Admin}, Next: text}},
 		"stranger":  {strangerView{Next: text}, strangerView{}},

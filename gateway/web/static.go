@@ -22,6 +22,7 @@ var staticFiles embed.FS
 type static struct {
 	files   map[string][]byte // name → content
 	version string            // changes with any of the contents; part of their addresses
+	tokens  []tokenGroup      // of app.css
 }
 
 // newStatic loads the files and writes brand.css, which carries the configured
@@ -43,6 +44,10 @@ func newStatic(b Brand) (static, error) {
 		brand = fmt.Sprintf(":root { --brand: %s; }\n", b.Accent)
 	}
 	s.files["brand.css"] = []byte(brand)
+	if s.tokens, err = tokensOf(string(s.files["app.css"])); err != nil {
+		return static{}, err
+	}
+	s.files["tokens.css"] = tokenStyles(s.tokens)
 	sum := sha256.New()
 	names := make([]string, 0, len(s.files))
 	for name := range s.files {

@@ -53,6 +53,9 @@ type Config struct {
 	Log       *slog.Logger // nil: nothing is logged
 	Notices   Notices      // mails that failed; nil: there are none
 
+	// Components adds the page that shows the design system, for anyone.
+	Components bool
+
 	// What the claims of providers mean, by their ids; others' mean nothing.
 	Roles map[string]RoleMap
 }
@@ -168,6 +171,10 @@ func (s *site) routes(r gin.IRouter) {
 	r.GET("/static/*file", s.static.serve)
 
 	get("/language", anyone, s.chooseLanguage)
+	if s.Components {
+		get(ComponentsPath, anyone, s.componentsPage)
+	}
+
 	get("/signin", anyone, s.signIn)
 	get("/signin/callback/:provider", anyone, s.signedIn)
 	get("/signin/step-up", known, s.stepUp)
