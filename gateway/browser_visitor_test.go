@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"mypatients/gateway/demo"
 )
@@ -36,6 +37,7 @@ type chrome struct {
 	clock *lateClock
 	shots string            // where pictures go
 	made  map[string]string // what a scene made, for addresses
+	way   way
 }
 
 // lateClock runs with the real one, by which browsers let cookies go, and can be
@@ -119,6 +121,8 @@ type visitor struct {
 	errors  []chromedp.ConsoleMessage
 	answer  *network.Response // of the page
 	loaded  network.RequestID // of the page
+	clicks  int               // and other choices, since it was set to 0
+	pages   int               // that were loaded
 }
 
 // visitor opens a window for somebody, without cookies. What the console says in
@@ -131,6 +135,7 @@ func (c *chrome) visitor(t *testing.T, name string) *visitor {
 		t.Fatal(err)
 	}
 	v.media("", "light")
+	v.take(c.way)
 	if err := chromedp.Listen(ctx, v.loads); err != nil {
 		t.Fatal(err)
 	}
@@ -184,6 +189,7 @@ func (v *visitor) goes(what string, step chromedp.Action[chromedp.Void]) *visito
 		v.t.Fatalf("%s cannot %s: %v\n%s", v.name, what, err, v.scene())
 	}
 	v.answer = answer
+	v.pages++
 	if answer != nil && answer.Status >= http.StatusBadRequest {
 		v.mu.Lock()
 		v.refused[answer.URL] = true
@@ -234,34 +240,51 @@ func choice(words string) string {
 	return fmt.Sprintf(`//label[.//input][starts-with(normalize-space(.), %q)]//input`, words)
 }
 
+// choose clicks on something, or goes there and presses a key.
+func (v *visitor) choose(what, path, key string) chromedp.Action[chromedp.Void] {
+	v.t.Helper()
+	v.clicks++
+	v.unfoldMore()
+	if !v.way.keys {
+		return chromedp.Click(path, chromedp.NodeVisible)
+	}
+	v.tabTo(what, path)
+	return chromedp.KeyEvent(key)
+}
+
 func (v *visitor) press(words string) *visitor {
 	v.t.Helper()
-	return v.goes("press "+words, chromedp.Click(button(words), chromedp.NodeVisible))
+	return v.goes("press "+words, v.choose("press "+words, button(words), kb.Enter))
 }
 
 func (v *visitor) follow(words string) *visitor {
 	v.t.Helper()
-	return v.goes("follow "+words, chromedp.Click(link(words), chromedp.NodeVisible))
+	return v.goes("follow "+words, v.choose("follow "+words, link(words), kb.Enter))
 }
 
 // unfold opens what is folded up.
 func (v *visitor) unfold(words string) *visitor {
 	v.t.Helper()
-	v.do("unfold "+words, chromedp.Click(opener(words), chromedp.NodeVisible))
+	v.do("unfold "+words, v.choose("unfold "+words, opener(words), kb.Enter))
 	return v
 }
 
 // fill types into a field, in the place of what stood there.
 func (v *visitor) fill(label, text string) *visitor {
 	v.t.Helper()
-	v.do("fill in "+label, chromedp.Focus(field(label), chromedp.NodeVisible), chromedp.Evaluate[chromedp.Void](`document.activeElement.select()`), chromedp.KeyEvent(text))
+	if v.way.keys {
+		v.tabTo("fill in "+label, field(label))
+	} else {
+		v.do("choose "+label, chromedp.Focus(field(label), chromedp.NodeVisible))
+	}
+	v.do("fill in "+label, chromedp.Evaluate[chromedp.Void](`document.activeElement.select()`), chromedp.KeyEvent(text))
 	return v
 }
 
 // tick chooses one of several, or turns a box round.
 func (v *visitor) tick(words string) *visitor {
 	v.t.Helper()
-	v.do("tick "+words, chromedp.Click(choice(words), chromedp.NodeVisible))
+	v.do("tick "+words, v.choose("tick "+words, choice(words), " "))
 	return v
 }
 
@@ -296,6 +319,7 @@ func (v *visitor) scene() string { return fmt.Sprintf("at %s: %.2000s", v.addres
 
 func (v *visitor) sees(words ...string) *visitor {
 	v.t.Helper()
+	v.unfoldMore()
 	text := v.text()
 	for _, w := range words {
 		if !strings.Contains(text, w) {
@@ -328,6 +352,9 @@ func (v *visitor) isAt(path string) *visitor {
 // may stick out of a phone.
 func (v *visitor) shot(name string) *visitor {
 	v.t.Helper()
+	if v.way.unseen {
+		return v
+	}
 	v.picture(name, desktopWidth)
 	v.do("turn to a phone", chromedp.EmulateViewport(phoneWidth, 844, chromedp.EmulateMobile, chromedp.EmulatePortrait, chromedp.EmulateScale(2)))
 	ctx, cancel := context.WithTimeout(v.ctx, patience)
@@ -344,6 +371,9 @@ func (v *visitor) shot(name string) *visitor {
 // dark takes a picture in the colours of the night.
 func (v *visitor) dark(name string) *visitor {
 	v.t.Helper()
+	if v.way.unseen {
+		return v
+	}
 	v.media("", "dark")
 	v.picture(name+"-dark", desktopWidth)
 	v.media("", "light")
@@ -353,6 +383,9 @@ func (v *visitor) dark(name string) *visitor {
 // printed takes a picture of what would be on paper.
 func (v *visitor) printed(name string) *visitor {
 	v.t.Helper()
+	if v.way.unseen {
+		return v
+	}
 	v.media("print", "light")
 	v.picture(name+"-paper", desktopWidth)
 	v.media("", "light")
