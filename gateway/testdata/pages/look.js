@@ -13,7 +13,7 @@
   const touched = ["pointerdown", "keydown"].some((kind) => performance.eventCounts.get(kind));
   for (const e of touched ? [] : shifts.takeRecords()) {
     shift += e.value;
-    wrong.push("moves: " + e.sources.map((s) => s.node && s.node.outerHTML && s.node.outerHTML.slice(0, 80)).join(" | "));
+    if (e.value > 0.001) wrong.push("moves: " + e.sources.map((s) => s.node && s.node.outerHTML && s.node.outerHTML.slice(0, 80)).join(" | "));
   }
   shifts.disconnect();
 
