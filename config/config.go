@@ -51,6 +51,8 @@ type Brand struct {
 	Name   string `yaml:"name"`   // default "My patients"
 	Accent string `yaml:"accent"` // colour of buttons and links, #rrggbb; default the product's own
 
+	LogoFile string `yaml:"logo_file"` // a square picture before the name, SVG or PNG; default none
+
 	// What apps show of the site to people who look for it (User-access Brands).
 	// They are published when website is set.
 	Website    string   `yaml:"website"` // of the organisation, https; it also identifies it

@@ -69,7 +69,11 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 	if err := k.followDefinitions(ctx); err != nil {
 		return nil, err
 	}
-	refuse, err := web.ErrorPage(brandOf(c.Brand))
+	brand, err := brandOf(c.Brand)
+	if err != nil {
+		return nil, err
+	}
+	refuse, err := web.ErrorPage(brand)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,9 @@ func (k *core) mountSMART(ctx context.Context, r gin.IRouter, c *config.Config, 
 	if err != nil {
 		return err
 	}
-	mountStyle(r, c.Brand)
+	if err := mountStyle(r, c.Brand); err != nil {
+		return err
+	}
 	return k.mountBrands(ctx, r, c, now())
 }
 

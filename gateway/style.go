@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"os"
 
 	"github.com/gin-gonic/gin"
 
@@ -10,25 +11,42 @@ import (
 )
 
 // brandOf is how the pages present themselves.
-func brandOf(b config.Brand) web.Brand { return web.Brand{Name: b.Name, Accent: b.Accent} }
+func brandOf(b config.Brand) (web.Brand, error) {
+	brand := web.Brand{Name: b.Name, Accent: b.Accent}
+	if b.LogoFile == "" {
+		return brand, nil
+	}
+	logo, err := os.ReadFile(b.LogoFile)
+	if err != nil {
+		return brand, failf("check brand.logo_file", "cannot read the logo: %v", err)
+	}
+	brand.Logo = logo
+	if len(logo) > maxLogo || brand.LogoFile() == "" {
+		return brand, failf("take a smaller picture, or another one", "the logo %s is not an SVG or PNG of up to %d kB", b.LogoFile, maxLogo>>10)
+	}
+	return brand, nil
+}
+
+// maxLogo is the size of the largest logo in bytes: it comes with every first page.
+const maxLogo = 50 << 10
 
 // stylePath is where apps find how the site looks.
 const stylePath = "/smart-style.json"
 
-// mountStyle serves the site's look to apps
+// mountStyle serves the site's look to apps, in the colours of the pages
 // (https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html#styling).
-func mountStyle(r gin.IRouter, brand config.Brand) {
-	accent := brand.Accent
-	if accent == "" {
-		accent = "#0b6e6e"
+func mountStyle(r gin.IRouter, brand config.Brand) error {
+	colours, err := web.Colours(web.Brand{Accent: brand.Accent})
+	if err != nil {
+		return err
 	}
 	look := map[string]string{
-		"color_background":     "#ffffff",
-		"color_error":          "#9b2c1f",
-		"color_highlight":      accent,
-		"color_modal_backdrop": "#1f2a2a",
-		"color_success":        "#1e6b3a",
-		"color_text":           "#1f2a2a",
+		"color_background":     colours["surface"],
+		"color_error":          colours["danger"],
+		"color_highlight":      colours["brand"],
+		"color_modal_backdrop": colours["text"],
+		"color_success":        colours["good"],
+		"color_text":           colours["text"],
 		"dim_border_radius":    "8px",
 		"dim_font_size":        "16px",
 		"dim_spacing_size":     "16px",
@@ -40,4 +58,5 @@ func mountStyle(r gin.IRouter, brand config.Brand) {
 		c.Header("Cache-Control", "public, max-age=300")
 		c.JSON(http.StatusOK, look)
 	})
+	return nil
 }

@@ -58,6 +58,30 @@ func tokensOf(sheet string) ([]tokenGroup, error) {
 	return groups, nil
 }
 
+// dayColour is the value of a token by day, where that is a colour.
+var dayColour = regexp.MustCompile(`^(?:light-dark\()?(#[0-9a-f]{6})`)
+
+// Colours are the colours of the pages by day, as #rrggbb, by the names of their
+// tokens: text, surface, danger, and so on. "brand" is the configured accent.
+func Colours(b Brand) (map[string]string, error) {
+	s, err := newStatic(b)
+	if err != nil {
+		return nil, err
+	}
+	colours := map[string]string{}
+	for _, g := range s.tokens {
+		for _, t := range g.Tokens {
+			if m := dayColour.FindStringSubmatch(t.Value); m != nil {
+				colours[t.Name] = m[1]
+			}
+		}
+	}
+	if b.Accent != "" {
+		colours["brand"] = b.Accent
+	}
+	return colours, nil
+}
+
 // tokenStyles is a style sheet in which each token has a class that shows it, as
 // pages may have no style of their own in them.
 func tokenStyles(groups []tokenGroup) []byte {

@@ -44,6 +44,9 @@ func newStatic(b Brand) (static, error) {
 		brand = fmt.Sprintf(":root { --brand: %s; }\n", b.Accent)
 	}
 	s.files["brand.css"] = []byte(brand)
+	if name := b.LogoFile(); name != "" {
+		s.files[name] = b.Logo
+	}
 	if s.tokens, err = tokensOf(string(s.files["app.css"])); err != nil {
 		return static{}, err
 	}
@@ -78,6 +81,7 @@ func (s static) serve(c *gin.Context) {
 		keep = "public, max-age=31536000, immutable"
 	}
 	c.Header("Cache-Control", keep)
+	c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox") // a picture that is opened by itself is no page
 	c.Header("ETag", `"`+s.version+`"`)
 	if c.GetHeader("If-None-Match") == `"`+s.version+`"` {
 		c.Status(http.StatusNotModified)

@@ -18,6 +18,7 @@
 package web
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,7 +64,7 @@ type Config struct {
 // A Brand is how the pages present themselves.
 type Brand struct {
 	Name   string // of the product, as people call it; empty: MyPatients
-	Logo   string // a path on this server; empty: the name alone
+	Logo   []byte // a square picture, SVG or PNG, to stand before the name; empty: the name alone
 	Accent string // colour, #rrggbb; should reach a contrast of 4.5 on white; empty: the product's own
 }
 
@@ -84,10 +85,25 @@ func (b Brand) complete() (Brand, error) {
 	if b.Accent != "" && !colour.MatchString(b.Accent) {
 		return b, errors.New("web: the accent is not a colour of the form #rrggbb")
 	}
+	if len(b.Logo) > 0 && b.LogoFile() == "" {
+		return b, errors.New("web: the logo is neither SVG nor PNG")
+	}
 	if b.Name == "" {
 		b.Name = "MyPatients"
 	}
 	return b, nil
+}
+
+// LogoFile is the name under which the logo is served; "" without one.
+func (b Brand) LogoFile() string {
+	head := b.Logo[:min(len(b.Logo), 1024)]
+	switch {
+	case http.DetectContentType(head) == "image/png":
+		return "logo.png"
+	case bytes.Contains(head, []byte("<svg")):
+		return "logo.svg"
+	}
+	return ""
 }
 
 var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
