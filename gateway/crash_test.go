@@ -137,9 +137,9 @@ func (c counter) Data(r io.Reader) error {
 	return nil
 }
 
-// steps are what is done to a Consent, in order, and what each leaves: the status, the
+// moves are what is done to a Consent, in order, and what each leaves: the status, the
 // activity of its Provenance, its action in the audit log, and who is told what.
-var steps = []struct{ status, activity, action, person, subject string }{
+var moves = []struct{ status, activity, action, person, subject string }{
 	{"proposed", "request access", "request-access", "RelatedPerson/rp-2", "A request waits for your answer"},
 	{"active", "approve access", "approve", "Practitioner/pr-okafor", "Your request was approved"},
 	{"inactive", "revoke access", "revoke", "Practitioner/pr-okafor", "An access has ended"},
@@ -431,13 +431,13 @@ func (c *crashTest) whole(s *stage, consents, provenances []said) (open bool) {
 		id, version := consent.get("id"), int(gjson.Get(consent.body, "meta.versionId").Int())
 		there[id] = true
 		acknowledged := c.reached[id]
-		if version < 1 || version > len(steps) || version < acknowledged || version > acknowledged+1 || consent.get("status") != steps[version-1].status {
+		if version < 1 || version > len(moves) || version < acknowledged || version > acknowledged+1 || consent.get("status") != moves[version-1].status {
 			s.t.Errorf("Consent/%s is %s in version %d, and step %d was acknowledged", id, consent.get("status"), version, acknowledged)
 			continue
 		}
 		c.reached[id] = version
 		open = open || consent.get("status") == "active"
-		for at, step := range steps {
+		for at, step := range moves {
 			want := 0
 			if at < version {
 				want = 1
@@ -461,7 +461,7 @@ func (c *crashTest) told(s *stage, consents, notices []said) {
 	s.t.Helper()
 	want, got, known := map[string]int{}, map[string]int{}, map[string]bool{}
 	for _, consent := range consents {
-		for _, step := range steps[:min(int(gjson.Get(consent.body, "meta.versionId").Int()), len(steps))] {
+		for _, step := range moves[:min(int(gjson.Get(consent.body, "meta.versionId").Int()), len(moves))] {
 			want[step.person+" "+step.subject]++
 		}
 	}
@@ -508,7 +508,7 @@ func (c *crashTest) logged(s *stage, consents []said) {
 		}
 	}
 	for _, consent := range consents {
-		for _, step := range steps[:min(int(gjson.Get(consent.body, "meta.versionId").Int()), len(steps))] {
+		for _, step := range moves[:min(int(gjson.Get(consent.body, "meta.versionId").Int()), len(moves))] {
 			if n := done[fmt.Sprintf("[%q] Consent/%s", step.action, consent.get("id"))]; n < 1 || n > 1 && step.action != "request-access" {
 				s.t.Errorf("Consent/%s: the audit log says %d times %s", consent.get("id"), n, step.action)
 			}

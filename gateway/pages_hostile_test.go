@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +41,12 @@ var hostile = []string{
 // silent, no form or link leads away, and nothing sticks out.
 func TestHostileWords(t *testing.T) {
 	c := startScene(t, strings.Join(hostile[:6], " "), poison)
+	var met atomic.Int32 // pages with such words
+	t.Cleanup(func() {
+		if n := met.Load(); n < 30 && !t.Failed() {
+			t.Errorf("only %d pages have hostile words on them", n)
+		}
+	})
 	for _, tour := range tours {
 		t.Run(tour.who, func(t *testing.T) {
 			t.Parallel()
@@ -52,6 +61,9 @@ func TestHostileWords(t *testing.T) {
 						step(v)
 					}
 					v.harmless()
+					if strings.Contains(v.text(), "owned=1") {
+						met.Add(1)
+					}
 				})
 			}
 			v.t = t
@@ -142,12 +154,13 @@ func poisoned(value any, turn *int) {
 			poisoned(each, turn)
 		}
 	case map[string]any:
-		for name, inner := range v {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			inner := v[name]
 			text, ok := inner.(string)
 			switch {
 			case !ok && name == "given":
 				given := inner.([]any)
-				given[0] = given[0].(string) + next(turn)
+				given[0] = given[0].(string) + hostile[0] // without spaces: also where first names stand alone
 			case ok && (name == "text" || name == "display" || name == "family" || name == "description" || name == "title" || name == "name" || name == "unit"):
 				v[name] = text + " " + next(turn)
 			case !ok && name != "meta":

@@ -28,7 +28,7 @@ func (l look) at(w *wire, token string) said {
 	return w.call(token, l.method, l.path, l.body, "Content-Type", kind)
 }
 
-func found(s said) bool  { return s.status == http.StatusOK }
+func shown(s said) bool  { return s.status == http.StatusOK }
 func absent(s said) bool { return s.status == http.StatusNotFound }
 func filled(s said) bool { return s.status == http.StatusOK && gjson.Get(s.body, "entry.#").Int() > 0 }
 func empty(s said) bool {
@@ -49,11 +49,11 @@ func looks(next, observation string) []look {
 		return s.status == http.StatusOK && strings.HasPrefix(s.get("entry.0.response.status"), status)
 	}
 	return []look{
-		{"read", "GET", "/fhir/Patient/pt-2", "", found, absent},
-		{"read of a resource", "GET", "/fhir/" + observation, "", found, absent},
-		{"version", "GET", "/fhir/Patient/pt-2/_history/1", "", found, absent},
-		{"history", "GET", "/fhir/" + observation + "/_history", "", found, absent},
-		{"everything", "GET", "/fhir/Patient/pt-2/$everything", "", found, absent},
+		{"read", "GET", "/fhir/Patient/pt-2", "", shown, absent},
+		{"read of a resource", "GET", "/fhir/" + observation, "", shown, absent},
+		{"version", "GET", "/fhir/Patient/pt-2/_history/1", "", shown, absent},
+		{"history", "GET", "/fhir/" + observation + "/_history", "", shown, absent},
+		{"everything", "GET", "/fhir/Patient/pt-2/$everything", "", shown, absent},
 		{"search", "GET", "/fhir/Observation?patient=pt-2", "", filled, empty},
 		{"total", "GET", "/fhir/Observation?patient=pt-2&_summary=count", "", func(s said) bool { return gjson.Get(s.body, "total").Int() > 0 }, empty},
 		{"posted search", "POST", "/fhir/Observation/_search", "patient=pt-2", filled, empty},

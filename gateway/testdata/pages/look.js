@@ -30,6 +30,14 @@
   for (const e of document.querySelectorAll("[style], style, script:not([src])")) wrong.push("inline: " + e.outerHTML.slice(0, 80));
   for (const e of document.querySelectorAll("[tabindex]")) if (e.tabIndex > 0) wrong.push("a tab order of its own: " + e.outerHTML.slice(0, 80));
 
+  // Who wants no motion gets none.
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches)
+    for (const e of document.querySelectorAll("*")) {
+      const style = getComputedStyle(e);
+      if (style.animationName !== "none" || style.transitionDuration.split(", ").some((d) => d !== "0s")) wrong.push("moves for who wants no motion: " + e.outerHTML.slice(0, 80));
+    }
+  else wrong.push("the test is to want no motion");
+
   // Targets that are not within a sentence have the size of a finger.
   for (const e of document.querySelectorAll("button, .button, summary, input:not([type=hidden]):not([type=radio]):not([type=checkbox]), select, textarea, label.choice, .tabs a, .bar a")) {
     const box = e.getBoundingClientRect();
