@@ -41,10 +41,10 @@ var hostile = []string{
 // silent, no form or link leads away, and nothing sticks out.
 func TestHostileWords(t *testing.T) {
 	c := startScene(t, strings.Join(hostile[:6], " "), poison)
-	var met atomic.Int32 // pages with such words
+	var pages, met atomic.Int32 // all, and those with such words
 	t.Cleanup(func() {
-		if n := met.Load(); n < 30 && !t.Failed() {
-			t.Errorf("only %d pages have hostile words on them", n)
+		if n, all := met.Load(), pages.Load(); n < all/4 {
+			t.Errorf("only %d of %d pages have hostile words on them", n, all)
 		}
 	})
 	for _, tour := range tours {
@@ -61,6 +61,7 @@ func TestHostileWords(t *testing.T) {
 						step(v)
 					}
 					v.harmless()
+					pages.Add(1)
 					if strings.Contains(v.text(), "owned=1") {
 						met.Add(1)
 					}
