@@ -59,6 +59,15 @@ func (c *lateClock) put(late time.Duration) {
 	c.late = late
 }
 
+// appearance is of tests of what Chromium makes of the pages: the race detector
+// learns from [TestBrowser] what it would from them, and they would take long.
+func appearance(t *testing.T) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("run without the race detector")
+	}
+}
+
 // startChrome starts Chromium and a demo.
 func startChrome(t *testing.T) *chrome {
 	t.Helper()

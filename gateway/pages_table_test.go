@@ -172,6 +172,14 @@ var tours = []tour{
 		{"staff-invited", "/staff/patients/:mrn/invitation", does(open("/staff/patients/1001/invitation"), fill("Who called", "Grace"), fill("How you checked", "birth date"), fill("What they asked", "a token"), press("Make an invitation"))},
 	}},
 	{"ana", []pageState{
+		{"worklists", "/staff", does(open("/staff"))},
+		{"log", "/staff/log", does(open("/staff/log"))},
+		{"log-found", "/staff/log", does(open("/staff/log"), press("Search the log"))},
+		{"failed-mails", "/staff/notices", does(open("/staff/notices"))},
+		{"registrations", "/staff/registrations", does(open("/staff/registrations"))},
+		{"unclear", "/staff/unclear", does(open("/staff/unclear"))},
+		{"unlinked", "/staff/unlinked", does(open("/staff/unlinked"))},
+		{"link", "/staff/accounts/:account/link", does(open("/staff/accounts/{account}/link"))},
 		{"emergencies", "/staff/emergencies", does(open("/staff/emergencies"))},
 		{"emergencies-problem", "/staff/emergencies", does(open("/staff/emergencies"), press("It was justified"))},
 		{"emergencies-all", "/staff/emergencies", does(open("/staff/emergencies?all=1"))},
@@ -192,5 +200,5 @@ var tours = []tour{
 // that only lead on.
 var notPages = []string{
 	"/static/", "/fhir", "/appstate", "/oauth/", "/healthz", "/readyz", "/metrics", "/.well-known/", stylePath, brandsPath,
-	"/signin", "/signin/step-up",
+	"/signin", "/signin/step-up", "/language",
 }

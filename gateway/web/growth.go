@@ -137,7 +137,7 @@ func (v *visit) growth(view *recordView) error {
 	}
 	ages, whole := v.query("ages"), v.query("scale") == "whole"
 	if view.Print {
-		ages, older = "all", ""
+		ages, older = "", "" // the charts of the age that the child has now
 	}
 	weeks, err := v.gestation(view.Patient.ID)
 	if err != nil {
@@ -250,8 +250,6 @@ func (g *growthView) choose(charts map[growth.Chart][]growthRow, ages string) {
 	case !g.Both:
 	case ages == "infant" || ages == "child":
 		g.Ages = ages
-	case ages == "all":
-		g.Both = false
 	case infant.After(other):
 		g.Ages = "infant"
 	default:
