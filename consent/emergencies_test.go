@@ -121,6 +121,31 @@ func TestBreakGlassLimits(t *testing.T) {
 	opens(t, one, other, "Observation/mateo-weight", false) // a permit for emergencies is for nothing else
 }
 
+// An exception for emergencies in a denial for everybody opens what it names, as one
+// for treatment does.
+func TestBreakGlassByAnException(t *testing.T) {
+	const up = `,"securityLabel":[{"system":"http://terminology.hl7.org/CodeSystem/v3-Confidentiality","code":"V"}]`
+	for name, c := range map[string]struct {
+		provision string
+		opens     bool
+	}{
+		"in a denial":                 {`{"type":"deny","provision":[{"type":"permit",` + forEmergency + `,` + names("Practitioner/okafor") + up + `}]}`, true},
+		"in a root without a type":    {`{"provision":[{"type":"permit",` + forEmergency + `,` + names("Practitioner/okafor") + up + `}]}`, true},
+		"for another":                 {`{"type":"deny","provision":[{"type":"permit",` + forEmergency + `,` + names("Practitioner/baker") + up + `}]}`, false},
+		"in a denial for something":   {`{"type":"deny",` + forTreatment + `,"provision":[{"type":"permit",` + forEmergency + `,` + names("Practitioner/okafor") + up + `}]}`, false},
+		"in a permit for emergencies": {`{"type":"permit",` + forEmergency + `,` + names("Practitioner/okafor") + `,"provision":[{"type":"permit"` + up + `}]}`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, one, _ := emergencyWorld(t, nil)
+			okafor := w.fresh("okafor")
+			breakGlass(t, one, okafor, "1001")
+			w.put("%s", directive("d", "mateo", c.provision))
+			opens(t, one, okafor, "Observation/mateo-very", c.opens)
+			opens(t, one, w.fresh("baker"), "Observation/mateo-very", false)
+		})
+	}
+}
+
 // What one looks at in an emergency is logged for that purpose, and only with the
 // patient whose emergency it was.
 func TestBreakGlassIsLoggedAsSuch(t *testing.T) {

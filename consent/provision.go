@@ -184,9 +184,11 @@ func (a *asker) context(p node) (permit, deny, named bool) {
 		weigh(match, doubt)
 	}
 	match, doubt := a.matchPurpose(p.list("purpose"))
-	permit = permit && match
-	if p["purpose"] != nil {
-		deny = deny && (match || doubt)
+	switch {
+	case p["purpose"] != nil:
+		weigh(match, doubt)
+	case p.str("type") == "permit": // what permits must name an emergency, not what it is an exception to
+		permit = permit && match
 	}
 	return permit, deny, named
 }

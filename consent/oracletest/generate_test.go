@@ -322,9 +322,9 @@ func (m *maker) provision(depth int) *provision {
 			return coding{consentAction, pick(m, "access", "access", "collect", "correct", "disclose")}
 		}, 5)
 	}
-	if m.chance(10) {
+	if m.chance(15) {
 		n.purpose = m.some(func() coding {
-			return coding{actReason, pick(m, "TREAT", "TREAT", "ETREAT", "BTG", "HPAYMT", "HOPERAT", "PATRQT", "FAMRQT", "HRESCH")}
+			return coding{actReason, pick(m, "TREAT", "TREAT", "ETREAT", "BTG", "BTG", "HPAYMT", "HOPERAT", "PATRQT", "FAMRQT", "HRESCH")}
 		}, 5)
 	}
 	if m.chance(20) {
