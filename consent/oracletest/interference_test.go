@@ -65,13 +65,20 @@ func (w *world) differing(m *maker, c *caller) *world {
 		d := m.directive(100 + n)
 		more := other
 		more.consents = append(slices.Clone(other.consents), d)
-		if c.role != "system" && hidden(&other, &resource{kind: "Patient", id: d.patient}) && !d.root.names(w.selves(c, m.now)) && other.sameFor(c, &more, m.now) &&
+		if c.role != "system" && hidden(&other, &resource{kind: "Patient", id: d.patient}) && !d.root.names(w.selves(c, m.now)) && !d.denies(w.mayBeFamily) && other.sameFor(c, &more, m.now) &&
 			hidden(&more, &resource{kind: "Consent", id: d.id, links: map[string][]string{"patient": {"Patient/" + d.patient}}}) {
 			other.consents = more.consents
 		}
 	}
 	other.others(m, c)
 	return &other
+}
+
+// mayBeFamily: an actor who is, or may be, a patient or guardian. Denied anything they
+// have no say, and whether anybody has one is what Patient Selection tells.
+func (w *world) mayBeFamily(a actor) bool {
+	treats := slices.ContainsFunc([]string{"Practitioner", "Organization/", "CareTeam/", "Group/"}, func(kind string) bool { return strings.HasPrefix(a.reference, kind) })
+	return a != (actor{}) && (!treats || a.modifier || a.role.system != participation || !w.exists(a.reference))
 }
 
 // sameFor tells whether a caller is shown the same of what is in both worlds.
