@@ -49,13 +49,9 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 	if err != nil {
 		return nil, err
 	}
-	registry, err := search.R4()
+	registry, err := registryOf(c)
 	if err != nil {
 		return nil, err
-	}
-	registry = registry.In(c.Zone())
-	if c.Search.FullText {
-		registry = registry.WithText()
 	}
 	labels, err := labelRules(c.Policy.Labels)
 	if err != nil {
@@ -118,6 +114,19 @@ func openCore(ctx context.Context, c *config.Config, now func() time.Time, log *
 		Unreadable:   k.unreadable,
 	})
 	return k, err
+}
+
+// registryOf gives the search parameters of a site.
+func registryOf(c *config.Config) (*search.Registry, error) {
+	registry, err := search.R4()
+	if err != nil {
+		return nil, err
+	}
+	registry = registry.In(c.Zone())
+	if c.Search.FullText {
+		registry = registry.WithText()
+	}
+	return registry, nil
 }
 
 func statementIssuers(c config.Registration) []authserver.StatementIssuer {
