@@ -85,7 +85,7 @@ func (v *visitor) harmless() {
 		const wrong = [];
 		if ("owned" in window) wrong.push("a script ran");
 		const say = (e) => wrong.push(e.outerHTML.slice(0, 120));
-		document.querySelectorAll("iframe, object, embed, base, style, svg:not(.chart), img:not(.product img), [style], [http-equiv], [srcdoc]").forEach(say);
+		document.querySelectorAll("iframe, object, embed, base, style, svg:not(.plot svg, .shapes), img:not(.product img), [style]:not(.plot .here, .plot .tip), [http-equiv], [srcdoc]").forEach(say);
 		for (const e of document.querySelectorAll("*"))
 			for (const a of e.attributes)
 				if (a.name.startsWith("on") || /^\s*javascript:/i.test(a.value) && /^(href|src|action|formaction)$/.test(a.name)) say(e);
