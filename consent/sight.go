@@ -202,12 +202,15 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 // caller anything at all: for a resource of several patients that is enough.
 func (s *sighting) deniedByAnOwner() store.Expr {
 	actors := append(s.person.names(), s.person.denied...)
-	for _, sp := range s.person.sponsors { // what is denied to one of them is denied
-		actors = append(append(actors, sp.person.names()...), sp.person.denied...)
-	}
 	if s.person.treats() {
 		actors = append(actors, "*")
 	}
+	return deniedTo(actors)
+}
+
+// deniedTo holds for resources of which some owner denies one of some actors
+// anything.
+func deniedTo(actors []string) store.Expr {
 	denied := store.In{Name: termDenies, Values: slices.Compact(slices.Sorted(slices.Values(actors)))}
 	return store.Ref{Name: store.Owner, Type: "Patient", Where: store.Back{Type: "Consent", Name: store.Owner, Where: store.And{active(), denied}}}
 }

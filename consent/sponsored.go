@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mypatients/consent/sponsor"
+	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/store"
 	"mypatients/smart"
@@ -93,11 +94,15 @@ func (g *Guard) decideSponsored(tx *engine.Tx, p *person, d *decision, patient *
 		if err := g.decideProvider(tx, sp.person, theirs, patient); err != nil {
 			return err
 		}
-		d.rests = append(d.rests, theirs.rests...)
+		d.rests = slices.Concat(d.rests, theirs.rests, sp.person.deniedRests, []string{specialEpoch})
 		d.until = earliest(d.until, tx.Now(), theirs.until)
+		// What several patients own must be denied to neither by any of them; each
+		// sponsor counts for what they open, so the end of one takes no denial away.
+		apart := store.Or{store.Not{Expr: store.Exists{Name: termShared}}, store.Not{Expr: deniedTo(append(sp.person.names(), sp.person.denied...))}}
 		for _, gr := range theirs.grants {
+			opens := func(t fhir.Type) store.Expr { return store.And{gr.opens(t), apart} }
 			b := Basis{Code: BasisSponsored, Source: sp.person.key, Until: earliest(gr.basis.Until, time.Time{}, sp.until)}
-			d.add(b, gr.opens, d.asker, theirs.asker)
+			d.add(b, opens, d.asker, theirs.asker)
 		}
 	}
 	return nil

@@ -125,6 +125,37 @@ func TestDeniesHoldForSponsoredStaff(t *testing.T) {
 	}
 }
 
+// What is denied to one sponsor takes nothing from what another opens: it would come
+// back when the first sponsorship ends.
+func TestSponsorsAreJudgedApart(t *testing.T) {
+	w := newWorld(t)
+	both := []*consent.Guard{w.guard, w.node(nil)}
+	w.put(`{"resourceType":"Observation","id":"of-two","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/sofia"},"performer":[{"reference":"Patient/mateo"}]}`)
+	w.put(`{"resourceType":"CareTeam","id":"sofias","status":"active","subject":{"reference":"Patient/sofia"},"participant":[{"member":{"reference":"Practitioner/okafor"}}]}`)
+	w.put(`{"resourceType":"Group","id":"day","type":"practitioner","actual":true,"member":[{"entity":{"reference":"Practitioner/adams"}}]}`)
+	w.put("%s", directive("d", "mateo", `{"type":"deny",`+names("Group/day")+`}`))
+	adams := w.sponsored("adams")
+	reads(t, w, both, "Observation/of-two", false)
+	okafor := w.sponsored("okafor")
+	reads(t, w, both, "Observation/of-two", true)
+	if err := w.guard.EndStaff(t.Context(), w.as("okafor"), okafor); err != nil {
+		t.Fatal(err)
+	}
+	reads(t, w, both, "Observation/of-two", false)
+	// What the sponsor is in may change, and what a family denies.
+	w.put(`{"resourceType":"Group","id":"day","type":"practitioner","actual":true,"member":[{"entity":{"reference":"Practitioner/baker"}}]}`)
+	reads(t, w, both, "Observation/of-two", true)
+	w.put(`{"resourceType":"Group","id":"night","type":"practitioner","actual":true,"member":[{"entity":{"reference":"Practitioner/adams"}}]}`)
+	w.put("%s", directive("d", "mateo", `{"type":"deny",`+names("Group/night")+`}`))
+	reads(t, w, both, "Observation/of-two", false)
+	w.put(`{"resourceType":"Group","id":"night","type":"practitioner","actual":true}`)
+	reads(t, w, both, "Observation/of-two", true)
+	if err := w.guard.EndStaff(t.Context(), w.as("adams"), adams); err != nil {
+		t.Fatal(err)
+	}
+	reads(t, w, both, "Observation/of-two", false)
+}
+
 // What a family denies to a group holds for the staff of a sponsor who comes to be in
 // it, from the next request on.
 func TestSponsorsJoinWhatIsDenied(t *testing.T) {

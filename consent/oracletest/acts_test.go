@@ -192,12 +192,15 @@ func (m *maker) answer(g *gate, callers []*caller) {
 	if err := json.Unmarshal(r.JSON, &body); err != nil {
 		g.t.Fatal(err)
 	}
+	if d.agreed = slices.Clone(was.agreed); !declines {
+		d.agreed = append(d.agreed, c.persons...)
+	}
 	if d.status = body.Status; d.status == "active" {
 		d.take(n)
 		d.given = m.now.Format(time.RFC3339)
 		for _, p := range body.Performer {
 			d.performers = append(d.performers, p.Reference)
-			if !slices.Contains(c.persons, p.Reference) {
+			if !slices.Contains(d.agreed, p.Reference) {
 				g.t.Errorf("%s approves as %s", c.name, p.Reference)
 			}
 		}

@@ -156,9 +156,6 @@ func (w *world) anyDeny(c *caller, p *patient, now time.Time) bool {
 		return false
 	}
 	me := w.selves(c, now)
-	for _, s := range w.sponsors(c, now) { // what is denied to one of them is denied
-		me = append(me, w.selves(s, now)...)
-	}
 	return slices.ContainsFunc(w.consents, func(d *directive) bool {
 		return d.patient == p.id && d.status == "active" && d.denies(func(a actor) bool {
 			if a.reference == "" || a.modifier || a.role.system != participation {

@@ -58,9 +58,13 @@ func (w *world) sponsors(c *caller, now time.Time) (list []*caller) {
 }
 
 // vouched: sponsored staff see what their sponsor sees as PCP or on the care team,
-// less what the family denies to either.
+// less what the family denies to either. Several sponsors are judged one by one.
 func (w *world) vouched(c *caller, r *resource, p *patient, now time.Time) bool {
+	owners := w.owners(r)
 	return slices.ContainsFunc(w.sponsors(c, now), func(s *caller) bool {
+		if len(owners) > 1 && slices.ContainsFunc(owners, func(o *patient) bool { return w.anyDeny(s, o, now) }) {
+			return false
+		}
 		return w.hasBasis(s, r, p, now) && !w.deniedBy(&question{w: w, c: c, r: r, now: now, patient: p}) && !w.deniedBy(&question{w: w, c: s, r: r, now: now, patient: p})
 	})
 }

@@ -107,6 +107,7 @@ type directive struct {
 	kind                       string   // request, invitation, emergency, or "": written beside these
 	performers                 []string // who gave it, as references
 	given                      string   // the dateTime
+	agreed                     []string // who approved while others had still to agree
 }
 
 type provision struct {
