@@ -221,6 +221,7 @@ func (w *world) all() []*resource {
 	}
 	for _, c := range w.consents {
 		add("Consent", c.id, c.labels, map[string][]string{"patient": {"Patient/" + c.patient}})
+		list[len(list)-1].when.start = c.given
 	}
 	return slices.Concat(list, w.notes, w.resources)
 }
