@@ -22,10 +22,11 @@ func does(list ...func(v *visitor)) steps { return list }
 
 func open(path string) func(*visitor) {
 	return func(v *visitor) {
+		at := path
 		for name, value := range v.made {
-			path = strings.ReplaceAll(path, "{"+name+"}", value)
+			at = strings.ReplaceAll(at, "{"+name+"}", value)
 		}
-		v.open(path)
+		v.open(at)
 	}
 }
 func fill(label, text string) func(*visitor) { return func(v *visitor) { v.fill(label, text) } }
