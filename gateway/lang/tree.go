@@ -213,7 +213,11 @@ func token(source string) (int, error) {
 		return tagLength(source)
 	}
 	for i := 1; i < len(source); i++ {
-		if strings.HasPrefix(source[i:], "{{") || opensTag(source[i:]) {
+		next := strings.IndexAny(source[i:], "{<")
+		if next < 0 {
+			break
+		}
+		if i += next; strings.HasPrefix(source[i:], "{{") || opensTag(source[i:]) {
 			return i, nil
 		}
 	}
@@ -221,7 +225,7 @@ func token(source string) (int, error) {
 }
 
 func opensTag(source string) bool {
-	return tag.MatchString(source) || strings.HasPrefix(source, "<!")
+	return strings.HasPrefix(source, "<") && (tag.MatchString(source) || strings.HasPrefix(source, "<!"))
 }
 
 // actionLength gives where the action ends that the source begins with.
