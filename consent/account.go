@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -136,20 +135,12 @@ func (a *Account) link(w store.Writer, links ...Link) error {
 }
 
 func (a *Account) put(w store.Writer) error {
-	value, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	return w.PutRecord(&store.Record{Kind: recordAccount, Key: a.ID, Value: value})
+	return store.PutJSON(w, recordAccount, a.ID, a, time.Time{})
 }
 
 func readAccount(r store.Reader, id string) (*Account, error) {
-	rec, err := r.Record(recordAccount, id)
-	if err != nil {
-		return nil, err
-	}
-	var a Account
-	return &a, json.Unmarshal(rec.Value, &a)
+	a := new(Account)
+	return a, store.GetJSON(r, recordAccount, id, a)
 }
 
 // hasLogin reports whether any account stands for a person.

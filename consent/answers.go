@@ -37,23 +37,15 @@ type given struct {
 
 // answersTo gives the answers to a Consent so far, the oldest first.
 func answersTo(r store.Reader, id string) ([]given, error) {
-	rec, err := r.Record(recordAnswers, id)
-	if err == store.ErrNotFound {
-		return nil, nil
-	}
-	if err != nil {
+	var list []given
+	if err := store.GetJSON(r, recordAnswers, id, &list); err != nil && err != store.ErrNotFound {
 		return nil, err
 	}
-	var list []given
-	return list, json.Unmarshal(rec.Value, &list)
+	return list, nil
 }
 
 func keepAnswers(w store.Writer, id string, list []given) error {
-	value, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	return w.PutRecord(&store.Record{Kind: recordAnswers, Key: id, Value: value})
+	return store.PutJSON(w, recordAnswers, id, list, time.Time{})
 }
 
 // withAnswer gives the answers with those of some people replaced; changed tells

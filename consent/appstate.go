@@ -215,15 +215,12 @@ func (g *Guard) FindState(ctx context.Context, c Caller, code, subject string) (
 
 // readState gives a state, nil when there is none.
 func readState(r store.Reader, id string) (*appState, error) {
-	rec, err := r.Record(recordAppState, id)
+	a := new(appState)
+	err := store.GetJSON(r, recordAppState, id, a)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	var a appState
-	return &a, json.Unmarshal(rec.Value, &a)
+	return a, err
 }
 
 // store writes a state in a version.
@@ -235,9 +232,5 @@ func (b *stateBody) store(tx *engine.Tx, id string, version int64) (*fhir.Resour
 		return nil, err
 	}
 	a := &appState{Subject: b.subject, Code: b.code, Version: version, Updated: tx.Now(), Body: body}
-	value, err := json.Marshal(a)
-	if err != nil {
-		return nil, err
-	}
-	return a.resource(id), tx.Writer().PutRecord(&store.Record{Kind: recordAppState, Key: id, Value: value})
+	return a.resource(id), store.PutJSON(tx.Writer(), recordAppState, id, a, time.Time{})
 }

@@ -2,7 +2,6 @@ package consent
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -262,11 +261,8 @@ type Check struct {
 
 // vouch keeps a check in the transaction that rests on it.
 func (g *Guard) vouch(tx *engine.Tx, c Caller, account, action string, link Link, how string) error {
-	value, err := json.Marshal(Check{action, string(link.Role), link.Person, strings.TrimSpace(how), c.Identity.Name, tx.Now()})
-	if err != nil {
-		return err
-	}
-	return tx.Writer().PutRecord(&store.Record{Kind: recordVouched, Key: account + " " + latestFirst(tx.Now()), Value: value})
+	done := Check{action, string(link.Role), link.Person, strings.TrimSpace(how), c.Identity.Name, tx.Now()}
+	return store.PutJSON(tx.Writer(), recordVouched, account+" "+latestFirst(tx.Now()), done, time.Time{})
 }
 
 // maxChecks is how many checks of an account are shown.
@@ -280,7 +276,7 @@ func checksOf(r store.Reader, account string) ([]Check, error) {
 	}
 	list := make([]Check, len(found))
 	for i, rec := range found {
-		if err := json.Unmarshal(rec.Value, &list[i]); err != nil {
+		if err := rec.DecodeJSON(&list[i]); err != nil {
 			return nil, err
 		}
 	}

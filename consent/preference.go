@@ -2,8 +2,8 @@ package consent
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
+	"time"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -87,11 +87,7 @@ func (g *Guard) SetNoticePreferences(ctx context.Context, c Caller, off []Notice
 		kept = slices.DeleteFunc(kept, func(k NoticeKind) bool { return slices.Contains(kinds, k) }) // of other roles
 		kept = append(kept, off...)
 		slices.Sort(kept)
-		value, err := json.Marshal(slices.Compact(kept))
-		if err != nil {
-			return err
-		}
-		if err := tx.Writer().PutRecord(&store.Record{Kind: recordNoticesOff, Key: c.Identity.Login, Value: value}); err != nil {
+		if err := store.PutJSON(tx.Writer(), recordNoticesOff, c.Identity.Login, slices.Compact(kept), time.Time{}); err != nil {
 			return err
 		}
 		return file(tx, e)
@@ -113,15 +109,11 @@ func (g *Guard) ownNotices(c Caller) ([]NoticeKind, error) {
 }
 
 func noticesOff(r store.Reader, login string) ([]NoticeKind, error) {
-	rec, err := r.Record(recordNoticesOff, login)
-	if err == store.ErrNotFound {
-		return nil, nil
-	}
-	if err != nil {
+	var off []NoticeKind
+	if err := store.GetJSON(r, recordNoticesOff, login, &off); err != nil && err != store.ErrNotFound {
 		return nil, err
 	}
-	var off []NoticeKind
-	return off, json.Unmarshal(rec.Value, &off)
+	return off, nil
 }
 
 // maxLogins is how many accounts of one person are asked.

@@ -1,7 +1,6 @@
 package consent
 
 import (
-	"encoding/json"
 	"time"
 
 	"mypatients/fhir"
@@ -22,15 +21,8 @@ type attempts struct {
 // commits, also when the attempt fails.
 func allowAttempt(w store.Writer, now time.Time, kind, key string, limit int) error {
 	var a attempts
-	rec, err := w.Record(recordAttempts, kind+" "+key)
-	switch {
-	case err == store.ErrNotFound:
-	case err != nil:
+	if err := store.GetJSON(w, recordAttempts, kind+" "+key, &a); err != nil && err != store.ErrNotFound {
 		return err
-	default:
-		if err := json.Unmarshal(rec.Value, &a); err != nil {
-			return err
-		}
 	}
 	if now.Sub(a.Since) >= time.Hour {
 		a = attempts{Since: now}
@@ -39,9 +31,5 @@ func allowAttempt(w store.Writer, now time.Time, kind, key string, limit int) er
 		return fhir.Errorf(fhir.Throttled, "Too many attempts. Try again in an hour.")
 	}
 	a.Count++
-	value, err := json.Marshal(a)
-	if err != nil {
-		return err
-	}
-	return w.PutRecord(&store.Record{Kind: recordAttempts, Key: kind + " " + key, Value: value, Expires: a.Since.Add(time.Hour)})
+	return store.PutJSON(w, recordAttempts, kind+" "+key, a, a.Since.Add(time.Hour))
 }

@@ -2,7 +2,6 @@ package consent
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"mypatients/fhir"
@@ -37,12 +36,8 @@ type UncheckedProvider struct {
 // or has it wait until it is checked.
 func (g *Guard) admit(tx *engine.Tx, a *Account, practitioner fhir.Key) error {
 	u := unchecked{Account: a.ID, When: tx.Now(), Waits: g.policy.CheckProviders}
-	value, err := json.Marshal(u)
-	if err != nil {
-		return err
-	}
 	key := latestFirst(tx.Now()) + " " + practitioner.ID
-	if err := tx.Writer().PutRecord(&store.Record{Kind: recordUnchecked, Key: key, Value: value}); err != nil {
+	if err := store.PutJSON(tx.Writer(), recordUnchecked, key, u, time.Time{}); err != nil {
 		return err
 	}
 	if !u.Waits {
@@ -91,7 +86,7 @@ func (g *Guard) UncheckedProviders(ctx context.Context, c Caller, after string) 
 
 func (g *Guard) uncheckedProvider(tx *engine.Tx, rec *store.Record) (*UncheckedProvider, error) {
 	var u unchecked
-	if err := json.Unmarshal(rec.Value, &u); err != nil {
+	if err := rec.DecodeJSON(&u); err != nil {
 		return nil, err
 	}
 	p := &UncheckedProvider{ID: rec.Key, When: u.When, Waits: u.Waits}
@@ -151,7 +146,7 @@ func (g *Guard) CheckProvider(ctx context.Context, c Caller, id string, right bo
 			return err
 		}
 		var u unchecked
-		if err := json.Unmarshal(rec.Value, &u); err != nil {
+		if err := rec.DecodeJSON(&u); err != nil {
 			return err
 		}
 		if u.Account == c.Identity.Login {

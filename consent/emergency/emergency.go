@@ -14,7 +14,6 @@ package emergency
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -113,21 +112,13 @@ func Begin(w store.Writer, s *Session) error {
 }
 
 func put(w store.Writer, s *Session) error {
-	value, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return w.PutRecord(&store.Record{Kind: recordSession, Key: s.ID, Value: value})
+	return store.PutJSON(w, recordSession, s.ID, s, time.Time{})
 }
 
 // Get gives a session, or store.ErrNotFound.
 func Get(r store.Reader, id string) (*Session, error) {
-	rec, err := r.Record(recordSession, id)
-	if err != nil {
-		return nil, err
-	}
 	s := new(Session)
-	return s, json.Unmarshal(rec.Value, s)
+	return s, store.GetJSON(r, recordSession, id, s)
 }
 
 // maxOf is how many sessions of one grant are looked at.

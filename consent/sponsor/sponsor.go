@@ -10,7 +10,6 @@ package sponsor
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -72,21 +71,13 @@ func Offer(w store.Writer, s *Sponsorship) error {
 }
 
 func put(w store.Writer, s *Sponsorship) error {
-	value, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return w.PutRecord(&store.Record{Kind: recordSponsorship, Key: s.ID, Value: value})
+	return store.PutJSON(w, recordSponsorship, s.ID, s, time.Time{})
 }
 
 // Get gives a sponsorship, or store.ErrNotFound.
 func Get(r store.Reader, id string) (*Sponsorship, error) {
-	rec, err := r.Record(recordSponsorship, id)
-	if err != nil {
-		return nil, err
-	}
 	s := new(Sponsorship)
-	return s, json.Unmarshal(rec.Value, s)
+	return s, store.GetJSON(r, recordSponsorship, id, s)
 }
 
 // ByCode gives the sponsorship that a code is for, or store.ErrNotFound.

@@ -84,7 +84,7 @@ func Hold(w store.Writer, id string, h Held) error {
 	}
 	g := h.Grant
 	h.Access = access{g.ID, g.ClientID, g.ClientName, g.Identity, g.Scopes.String(), g.Launch, g.AuthTime, g.ACR}
-	if err := put(w, kindHeld, id, h); err != nil {
+	if err := store.PutJSON(w, kindHeld, id, h, time.Time{}); err != nil {
 		return err
 	}
 	if err := w.PutRecord(&store.Record{Kind: kindBy, Key: h.Owner + " " + id}); err != nil {
@@ -93,7 +93,7 @@ func Hold(w store.Writer, id string, h Held) error {
 	if err := w.PutRecord(&store.Record{Kind: kindOn, Key: string(h.Type) + " " + h.On + " " + id}); err != nil {
 		return err
 	}
-	return put(w, kindDue, id, Due{Host: h.Host, Next: h.Created})
+	return store.PutJSON(w, kindDue, id, Due{Host: h.Host, Next: h.Created}, time.Time{})
 }
 
 // begin sets the cursor to the end of the log, the first time.
@@ -151,15 +151,12 @@ func unlist(w store.Writer, id string, h *Held) error {
 
 // Get gives a subscription that is served, or nil.
 func Get(r store.Reader, id string) (*Held, error) {
-	rec, err := r.Record(kindHeld, id)
+	var h Held
+	err := store.GetJSON(r, kindHeld, id, &h)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
-	}
-	var h Held
-	if err := json.Unmarshal(rec.Value, &h); err != nil {
 		return nil, err
 	}
 	a := h.Access
@@ -239,10 +236,10 @@ func Push(w store.Writer, id string, e Event) error {
 		return err
 	}
 	d.Pushed++
-	if err := put(w, kindQueue, id+" "+e.At, e); err != nil {
+	if err := store.PutJSON(w, kindQueue, id+" "+e.At, e, time.Time{}); err != nil {
 		return err
 	}
-	return put(w, kindDue, id, d)
+	return store.PutJSON(w, kindDue, id, d, time.Time{})
 }
 
 // First gives the oldest event that waits for a subscription, or nil.
@@ -263,7 +260,9 @@ func Overflows(r store.Reader, id string) (bool, error) {
 }
 
 // Keep writes an event back.
-func Keep(w store.Writer, id string, e Event) error { return put(w, kindQueue, id+" "+e.At, e) }
+func Keep(w store.Writer, id string, e Event) error {
+	return store.PutJSON(w, kindQueue, id+" "+e.At, e, time.Time{})
+}
 
 // Pop removes an event.
 func Pop(w store.Writer, id, at string) error { return w.DeleteRecord(kindQueue, id+" "+at) }
@@ -281,7 +280,7 @@ func Ready(r store.Reader, now time.Time) (list []Waiting, next time.Time, err e
 		}
 		for _, rec := range found {
 			var d Due
-			if err := json.Unmarshal(rec.Value, &d); err != nil {
+			if err := rec.DecodeJSON(&d); err != nil {
 				return nil, next, err
 			}
 			after = rec.Key
@@ -308,7 +307,7 @@ func Claim(w store.Writer, id, claim string, now, until time.Time) (*Due, error)
 		return nil, err
 	}
 	d.Claim, d.Next = claim, until
-	return &d, put(w, kindDue, id, d)
+	return &d, store.PutJSON(w, kindDue, id, d, time.Time{})
 }
 
 // Mine gives the state of a subscription under a claim; nil: it is another's by
@@ -322,26 +321,16 @@ func Mine(r store.Reader, id, claim string) (*Due, error) {
 }
 
 // SetDue writes the state of a subscription.
-func SetDue(w store.Writer, id string, d Due) error { return put(w, kindDue, id, d) }
+func SetDue(w store.Writer, id string, d Due) error {
+	return store.PutJSON(w, kindDue, id, d, time.Time{})
+}
 
 // Idle notes that a subscription has nothing to do.
 func Idle(w store.Writer, id string) error { return w.DeleteRecord(kindDue, id) }
 
 func due(r store.Reader, id string) (Due, error) {
 	var d Due
-	rec, err := r.Record(kindDue, id)
-	if err != nil {
-		return d, err
-	}
-	return d, json.Unmarshal(rec.Value, &d)
-}
-
-func put(w store.Writer, kind, key string, value any) error {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	return w.PutRecord(&store.Record{Kind: kind, Key: key, Value: b})
+	return d, store.GetJSON(r, kindDue, id, &d)
 }
 
 // HostOf gives the host that an endpoint is at.

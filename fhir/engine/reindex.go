@@ -3,10 +3,10 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"strings"
+	"time"
 
 	"mypatients/fhir"
 	"mypatients/fhir/search"
@@ -104,11 +104,7 @@ func (e *Engine) changeIndex(ctx context.Context, change func(store.Writer, *ind
 		if err := change(w, &s); err != nil {
 			return err
 		}
-		value, err := json.Marshal(s)
-		if err != nil {
-			return err
-		}
-		if err := w.PutRecord(&store.Record{Kind: indexKind, Key: stateKey, Value: value}); err != nil {
+		if err := store.PutJSON(w, indexKind, stateKey, s, time.Time{}); err != nil {
 			return err
 		}
 		next, err = e.reload(w)
@@ -125,7 +121,7 @@ func indexStateOf(r store.Reader) (s indexState, err error) {
 	if err != nil {
 		return s, err
 	}
-	return s, json.Unmarshal(record.Value, &s)
+	return s, record.DecodeJSON(&s)
 }
 
 // An outdated resource has other terms than it should.

@@ -30,11 +30,7 @@ type failed struct {
 const failedLife = 180 * 24 * time.Hour
 
 func (w *Worker) putFailed(tx store.Writer, id, why string) error {
-	value, err := json.Marshal(failed{w.cfg.Now(), why})
-	if err != nil {
-		return err
-	}
-	return tx.PutRecord(&store.Record{Kind: kindFailed, Key: id, Value: value, Expires: w.cfg.Now().Add(failedLife)})
+	return store.PutJSON(tx, kindFailed, id, failed{w.cfg.Now(), why}, w.cfg.Now().Add(failedLife))
 }
 
 // Failed lists notices that did not reach everybody, those whose ids come after
@@ -49,7 +45,7 @@ func (w *Worker) Failed(ctx context.Context, after string, limit int) ([]Failure
 		}
 		for _, rec := range records {
 			f := Failure{Notice: rec.Key}
-			if err := json.Unmarshal(rec.Value, &f); err != nil {
+			if err := rec.DecodeJSON(&f); err != nil {
 				return err
 			}
 			if err := w.describe(tx, &f); err != nil {
@@ -163,7 +159,7 @@ func (w *Worker) Backlog(ctx context.Context) (Backlog, error) {
 		}
 		for _, rec := range waiting {
 			var d due
-			if err := json.Unmarshal(rec.Value, &d); err != nil {
+			if err := rec.DecodeJSON(&d); err != nil {
 				return err
 			}
 			if d.Attempts > 0 {

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -84,19 +83,11 @@ func cursor(r store.Reader) (string, error) {
 }
 
 func putDue(tx store.Writer, id string, d due) error {
-	value, err := json.Marshal(d)
-	if err != nil {
-		return err
-	}
-	return tx.PutRecord(&store.Record{Kind: kindDue, Key: id, Value: value})
+	return store.PutJSON(tx, kindDue, id, d, time.Time{})
 }
 
 // getDue gives the state of a notice, or store.ErrNotFound.
 func getDue(r store.Reader, id string) (due, error) {
 	var d due
-	rec, err := r.Record(kindDue, id)
-	if err != nil {
-		return d, err
-	}
-	return d, json.Unmarshal(rec.Value, &d)
+	return d, store.GetJSON(r, kindDue, id, &d)
 }

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"time"
@@ -66,7 +65,7 @@ func (w *Worker) ready(ctx context.Context) (ids []string, next time.Duration, e
 			}
 			for _, rec := range records {
 				var d due
-				if err := json.Unmarshal(rec.Value, &d); err != nil {
+				if err := rec.DecodeJSON(&d); err != nil {
 					return err
 				}
 				if !now.Before(d.Next) {

@@ -2,7 +2,6 @@ package authserver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -66,7 +65,7 @@ func (s *Server) putClient(w store.Writer, old, c *clientRecord) error {
 			return err
 		}
 	}
-	return put(w, kindClient, c.ID, c, time.Time{})
+	return store.PutJSON(w, kindClient, c.ID, c, time.Time{})
 }
 
 func (s *Server) clientRecord(r store.Reader, id string) (*clientRecord, error) {
@@ -109,7 +108,7 @@ func (s *Server) Clients(ctx context.Context) ([]smart.Client, error) {
 	}
 	clients := make([]smart.Client, len(records))
 	for i, rec := range records {
-		if err := json.Unmarshal(rec.Value, &clients[i]); err != nil {
+		if err := rec.DecodeJSON(&clients[i]); err != nil {
 			return nil, err
 		}
 	}

@@ -3,7 +3,6 @@ package authserver
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -105,7 +104,7 @@ func (s *Server) addToken(w store.Writer, g *grantRecord, scopes smart.Scopes, l
 			return "", err
 		}
 	}
-	return token, put(w, kindGrant, g.ID, g, until)
+	return token, store.PutJSON(w, kindGrant, g.ID, g, until)
 }
 
 // endGrant ends a grant and its tokens; ending none is no error.
@@ -218,7 +217,7 @@ func (s *Server) EndLogin(ctx context.Context, login string) error {
 	}
 	err := s.config.Store.Update(ctx, func(w store.Writer) error {
 		now := s.config.Now()
-		return put(w, kindEnded, byLogin(login), now, now.Add(2*codeLife))
+		return store.PutJSON(w, kindEnded, byLogin(login), now, now.Add(2*codeLife))
 	})
 	if err != nil {
 		return err
@@ -326,9 +325,5 @@ func (s *Server) endToken(w store.Writer, token, clientID string) (foreign bool,
 	if err != nil {
 		return false, err
 	}
-	value, err := json.Marshal(&g)
-	if err != nil {
-		return false, err
-	}
-	return false, w.PutRecord(&store.Record{Kind: kindGrant, Key: g.ID, Value: value, Expires: grant.Expires})
+	return false, store.PutJSON(w, kindGrant, g.ID, &g, grant.Expires)
 }

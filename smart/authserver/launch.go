@@ -46,7 +46,7 @@ func (s *Server) Launch(ctx context.Context, l smart.Launch) (handle string, exp
 				return err
 			}
 		}
-		return put(w, kindLaunch, s.secrets.key(kindLaunch, handle), rec, expires.Add(pendingLife))
+		return store.PutJSON(w, kindLaunch, s.secrets.key(kindLaunch, handle), rec, expires.Add(pendingLife))
 	})
 	if err != nil {
 		return "", time.Time{}, asError(err)

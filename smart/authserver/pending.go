@@ -95,7 +95,7 @@ func (s *Server) park(ctx context.Context, p *pendingRecord, client smart.Client
 			return oauthError("invalid_scope", "none of the scopes can be granted in this launch")
 		}
 		parked.Scopes = scopes.String()
-		return put(w, kindPending, s.secrets.key(kindPending, id), &parked, now.Add(pendingLife))
+		return store.PutJSON(w, kindPending, s.secrets.key(kindPending, id), &parked, now.Add(pendingLife))
 	})
 	return id, err
 }
@@ -188,7 +188,7 @@ func (s *Server) Approve(ctx context.Context, pendingID string, a Approval) (red
 		}
 		redirectURL = withQuery(p.RedirectURI, values)
 		rec := &codeRecord{Grant: *g, RedirectURI: p.RedirectURI, Challenge: p.Challenge}
-		return put(w, kindCode, s.secrets.key(kindCode, code), rec, s.config.Now().Add(codeLife))
+		return store.PutJSON(w, kindCode, s.secrets.key(kindCode, code), rec, s.config.Now().Add(codeLife))
 	})
 	if err != nil {
 		return "", asError(err)

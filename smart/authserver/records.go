@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -102,15 +101,6 @@ func randomBytes(n int) []byte {
 // newSecret gives 256 random bits in characters that need no escaping anywhere.
 func newSecret() string { return base64.RawURLEncoding.EncodeToString(randomBytes(32)) }
 
-// put writes a value as JSON.
-func put(w store.Writer, kind, key string, value any, expires time.Time) error {
-	b, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	return w.PutRecord(&store.Record{Kind: kind, Key: key, Value: b, Expires: expires})
-}
-
 // get reads a JSON value; store.ErrNotFound when there is none or it has expired.
 func get(r store.Reader, now time.Time, kind, key string, value any) error {
 	rec, err := r.Record(kind, key)
@@ -120,10 +110,7 @@ func get(r store.Reader, now time.Time, kind, key string, value any) error {
 	if expired(rec, now) {
 		return store.ErrNotFound
 	}
-	if err := json.Unmarshal(rec.Value, value); err != nil {
-		return fmt.Errorf("authserver: a record of kind %s does not decode: %w", kind, err)
-	}
-	return nil
+	return rec.DecodeJSON(value)
 }
 
 func expired(rec *store.Record, now time.Time) bool {

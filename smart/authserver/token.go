@@ -87,14 +87,14 @@ func (s *Server) exchangeCode(ctx context.Context, client smart.Client, code, re
 		if redirectURI != c.RedirectURI || !verify(c.Challenge, verifier) {
 			refused = invalidGrant("redirect_uri or code_verifier does not fit the code.")
 			c.Used = true
-			return put(w, kindCode, key, &c, now.Add(codeMemory))
+			return store.PutJSON(w, kindCode, key, &c, now.Add(codeMemory))
 		}
 		g = &c.Grant
 		if res, err = s.firstTokens(w, g); err != nil {
 			return err
 		}
 		used := codeRecord{Used: true, GrantID: g.ID, Grant: grantRecord{ClientID: client.ID}}
-		return put(w, kindCode, key, &used, now.Add(codeMemory))
+		return store.PutJSON(w, kindCode, key, &used, now.Add(codeMemory))
 	})
 	if err == nil {
 		err = refused
