@@ -12,6 +12,7 @@ import (
 // TestBrowser plays the six paths of the story through the pages in Chromium,
 // and looks at what the people see. SCREENSHOTS=DIR keeps pictures of the pages.
 func TestBrowser(t *testing.T) {
+	withoutRaceDetector(t)
 	c := startChrome(t)
 	t.Run("primary care sees the record", c.primaryCare)
 	t.Run("the care team sees the record", c.careTeam)

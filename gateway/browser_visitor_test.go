@@ -59,9 +59,10 @@ func (c *lateClock) put(late time.Duration) {
 	c.late = late
 }
 
-// appearance is of tests of what Chromium makes of the pages: the race detector
-// learns from [TestBrowser] what it would from them, and they would take long.
-func appearance(t *testing.T) {
+// withoutRaceDetector is of tests that take long under it and teach it nothing: those
+// in Chromium, whose handlers the tests of package web race, and those that kill
+// another process. `.ci/run` has a step of their own for them.
+func withoutRaceDetector(t *testing.T) {
 	t.Helper()
 	if raceDetector {
 		t.Skip("run without the race detector")

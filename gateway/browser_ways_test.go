@@ -24,7 +24,7 @@ type way struct {
 // TestBrowserWays plays the six paths of the story as people do who have a phone,
 // no scripts, or only a keyboard.
 func TestBrowserWays(t *testing.T) {
-	appearance(t)
+	withoutRaceDetector(t)
 	c := startChrome(t)
 	for name, w := range map[string]way{
 		"phone":                 {phone: true, unseen: true},
@@ -49,7 +49,7 @@ func TestBrowserWays(t *testing.T) {
 // TestTaskCost counts clicks and pages from sign-in to the end of the tasks that
 // people come for.
 func TestTaskCost(t *testing.T) {
-	appearance(t)
+	withoutRaceDetector(t)
 	c := startChrome(t)
 	c.way.unseen = true
 	const most = 5

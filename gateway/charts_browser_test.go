@@ -14,7 +14,7 @@ import (
 // TestCharts looks at the charts of the demo's children on all sizes, reads their
 // values with the pointer and with the keyboard alone, and does without a script.
 func TestCharts(t *testing.T) {
-	appearance(t)
+	withoutRaceDetector(t)
 	c := startChrome(t)
 	t.Run("growth", c.growthCharts)
 	t.Run("results", c.resultCharts)

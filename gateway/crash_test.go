@@ -165,6 +165,7 @@ type crashTest struct {
 // afterwards, nothing is half done, and every notice is sent. With LONG set it does so
 // two hundred times on each store; SEED repeats the dice, not the scheduler.
 func TestCrashes(t *testing.T) {
+	withoutRaceDetector(t)
 	t.Run("badger", func(t *testing.T) { crashes(t, t.TempDir(), "") })
 	t.Run("postgres", func(t *testing.T) { crashes(t, "", pgtest.Open(t)) })
 }

@@ -40,7 +40,7 @@ var hostile = []string{
 // reasons with hostile words, and meets every page: nothing runs, the console is
 // silent, no form or link leads away, and nothing sticks out.
 func TestHostileWords(t *testing.T) {
-	appearance(t)
+	withoutRaceDetector(t)
 	c := startScene(t, strings.Join(hostile[:6], " "), poison)
 	var pages, met atomic.Int32 // all, and those with such words
 	t.Cleanup(func() {

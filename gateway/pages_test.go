@@ -20,7 +20,7 @@ import (
 // headers, tokens in forms, zoom, size, layout that stays where it is, a silent
 // console. SCREENSHOTS=DIR keeps pictures of them all.
 func TestPages(t *testing.T) {
-	appearance(t)
+	withoutRaceDetector(t)
 	c := startScene(t, "A heart murmur was heard at school.", nil)
 	modules := nodeModules(t, pagesFolder)
 	a := &album{
