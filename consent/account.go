@@ -223,8 +223,9 @@ const systemNPI = "http://hl7.org/fhir/sid/us-npi"
 // Register makes a provider of an account that has none: a Practitioner, with a
 // role when a specialty or an organisation is given, to be checked by an
 // administrator. Where the policy wants that done first, the account stands for
-// nobody until then, and has Asked set. Unprocessable issues name the field at
-// fault: given, family, npi, email.
+// nobody until then, and has Asked set. An address that the issuer has not verified
+// is proven first: [Guard.EmailProof] gives the registration that waits for it.
+// Unprocessable issues name the field at fault: given, family, npi, email.
 func (g *Guard) Register(ctx context.Context, accountID string, r Registration) (*Account, error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -238,38 +239,62 @@ func (g *Guard) Register(ctx context.Context, accountID string, r Registration) 
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(a.Links, func(l Link) bool { return l.Role == smart.Provider }) {
-			return fhir.Errorf(fhir.Conflict, "This account is registered already.")
+		by := a.verified(r.Email)
+		if by == "" {
+			if err := g.mayRegister(tx, a, r); err != nil {
+				return err
+			}
+			return g.askForProof(tx, a.ID, r)
 		}
-		if a.Asked != "" {
-			return fhir.Errorf(fhir.Conflict, "This account waits to be checked.")
-		}
-		taken, err := findAll(tx, "Practitioner", search.TokenTerm("identifier", systemNPI, r.NPI))
-		if err != nil {
+		if err := tx.Writer().DeleteRecord(recordEmailProof, a.ID); err != nil {
 			return err
 		}
-		if len(taken) > 0 {
-			return refuse("npi", "This NPI is registered already. Ask the help desk to link your account.")
-		}
-		key, err := g.newProvider(tx, r)
-		if err != nil {
-			return err
-		}
-		if err := g.admit(tx, a, key); err != nil {
-			return err
-		}
-		if err := moveEpoch(tx.Writer(), accountEpoch(a.ID)); err != nil {
-			return err
-		}
-		c := Caller{Grant: smart.Grant{ClientID: PortalClient, ClientName: "Portal", Identity: smart.Identity{Login: a.ID, Name: a.Name, Role: smart.Provider, FHIRUser: key.String()}}}
-		e := g.entry(c, "register", "Practitioner")
-		e.Returned = []string{key.String()}
-		return file(tx, e)
+		return g.register(tx, a, r, by)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// mayRegister refuses an account that is registered or waits already, and a number
+// that somebody has.
+func (g *Guard) mayRegister(tx *engine.Tx, a *Account, r Registration) error {
+	if slices.ContainsFunc(a.Links, func(l Link) bool { return l.Role == smart.Provider }) {
+		return fhir.Errorf(fhir.Conflict, "This account is registered already.")
+	}
+	if a.Asked != "" {
+		return fhir.Errorf(fhir.Conflict, "This account waits to be checked.")
+	}
+	taken, err := findAll(tx, "Practitioner", search.TokenTerm("identifier", systemNPI, r.NPI))
+	if err != nil {
+		return err
+	}
+	if len(taken) > 0 {
+		return refuse("npi", "This NPI is registered already. Ask the help desk to link your account.")
+	}
+	return nil
+}
+
+// register carries out a registration whose address is verified.
+func (g *Guard) register(tx *engine.Tx, a *Account, r Registration, verified string) error {
+	if err := g.mayRegister(tx, a, r); err != nil {
+		return err
+	}
+	key, err := g.newProvider(tx, r)
+	if err != nil {
+		return err
+	}
+	if err := g.admit(tx, a, key, verified); err != nil {
+		return err
+	}
+	if err := moveEpoch(tx.Writer(), accountEpoch(a.ID)); err != nil {
+		return err
+	}
+	c := Caller{Grant: smart.Grant{ClientID: PortalClient, ClientName: "Portal", Identity: smart.Identity{Login: a.ID, Name: a.Name, Role: smart.Provider, FHIRUser: key.String()}}}
+	e := g.entry(c, "register", "Practitioner")
+	e.Returned = []string{key.String()}
+	return file(tx, e)
 }
 
 func (g *Guard) newProvider(tx *engine.Tx, r Registration) (fhir.Key, error) {
@@ -307,12 +332,19 @@ func keyOf(r *fhir.Resource) fhir.Key {
 	return r.Key
 }
 
+// maxField is the length in bytes of what a registration says of one thing; no
+// address of a mail is longer (RFC 5321 section 4.5.3.1.3).
+const maxField = 254
+
 func (r *Registration) check() error {
-	for _, s := range []*string{&r.Given, &r.Family, &r.NPI, &r.Email, &r.Specialty, &r.Organization} {
-		*s = strings.TrimSpace(*s)
-	}
 	var issues []fhir.Issue
 	at := func(field, text string) { issues = append(issues, fhir.Issue{Expression: field, Text: text}) }
+	fields := []*string{&r.Given, &r.Family, &r.NPI, &r.Email, &r.Specialty, &r.Organization}
+	for i, name := range []string{"given", "family", "npi", "email", "specialty", "organization"} {
+		if *fields[i] = strings.TrimSpace(*fields[i]); len(*fields[i]) > maxField {
+			at(name, "This is too long.")
+		}
+	}
 	if r.Given == "" {
 		at("given", "Enter your given name.")
 	}

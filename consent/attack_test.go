@@ -220,6 +220,9 @@ func TestWhatOneSaysOfOneselfProvesNothing(t *testing.T) {
 	if _, err := w.guard.Register(t.Context(), a.ID, consent.Registration{Given: "Fay", Family: "Famous", NPI: "1993999998", Email: "famous@example.org", Organization: "Children's"}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := w.guard.ProveEmail(t.Context(), a.ID, w.lastCode()); err != nil { // whoever reads the mail is not yet who they say
+		t.Fatal(err)
+	}
 	_, err = w.guard.Redeem(t.Context(), w.as("stranger"), inv.Token, "1001", "")
 	wantKind(t, err, fhir.Unprocessable)
 	r := w.ask("stranger", "1001", consent.AccessRequest{})

@@ -247,7 +247,7 @@ func TestSelfRegisteredDoNotBreakGlass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := one.Register(t.Context(), a.ID, consent.Registration{Given: "N", Family: "Newton", NPI: "1111111112", Email: "n@example.org"}); err != nil {
+	if _, err := one.Register(t.Context(), a.ID, consent.Registration{Given: "N", Family: "Newton", NPI: "1111111112", Email: "newton@example.org"}); err != nil {
 		t.Fatal(err)
 	}
 	c := w.fresh("newton")

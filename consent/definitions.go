@@ -76,6 +76,7 @@ var codeSystems = []codeSystemDef{
 		{string(NoticeRevoked), "An access was ended"}, {string(NoticeEnding), "An access ends soon"},
 		{string(NoticeBreakGlass), "A record was opened under the emergency rule"},
 		{string(NoticeLinked), "An account was connected to somebody who decides about the record"},
+		{string(NoticeCode), "An address of a registration is to be proven"}, {string(NoticeRegistration), "A registration was decided on"},
 		{string(NoticeSponsored), "Somebody who works for a provider has to be confirmed"}}},
 	{"selection-outcome", "Outcomes of Patient Selection", [][2]string{
 		{NotAuthorized, "The provider may not see the record"}, {RequestPending, "The provider's request waits for an answer"},

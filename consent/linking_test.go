@@ -234,11 +234,11 @@ func TestParallelDecisionsOnARegistration(t *testing.T) {
 	w := newWorld(t)
 	root := w.root()
 	nora := w.signIn("nora")
-	if _, err := w.guard.Register(t.Context(), nora.ID, consent.Registration{Given: "Nora", Family: "Newton", NPI: "1356405203", Email: "n@example.org"}); err != nil {
+	if _, err := w.guard.Register(t.Context(), nora.ID, consent.Registration{Given: "Nora", Family: "Newton", NPI: "1356405203", Email: "nora@example.org"}); err != nil {
 		t.Fatal(err)
 	}
 	list, err := w.guard.UncheckedProviders(t.Context(), root, "")
-	if err != nil || len(list) != 1 || list[0].Provider.NPI != "1356405203" || list[0].Email != "n@example.org" || list[0].Account.ID != nora.ID {
+	if err != nil || len(list) != 1 || list[0].Provider.NPI != "1356405203" || list[0].Email != "nora@example.org" || list[0].Account.ID != nora.ID {
 		t.Fatalf("got %+v, %v", list, err)
 	}
 	results := make(chan error, 8)

@@ -25,6 +25,8 @@ const (
 	NoticeSponsored        NoticeKind = "sponsored"         // those whom a provider sponsors have to be confirmed
 	NoticeBreakGlass       NoticeKind = "break-glass"       // a record was opened under the emergency rule
 	NoticeLinked           NoticeKind = "linked"            // an account was connected to one who decides
+	NoticeCode             NoticeKind = "code"              // an address of a registration is to be proven
+	NoticeRegistration     NoticeKind = "registration"      // a registration was decided on
 )
 
 // A notice is a mail in the making: a Communication written with what causes
@@ -35,8 +37,8 @@ type notice struct {
 	subject, text, path string
 }
 
-// The notices. Those that lead to /requests are for providers, the others for the
-// family.
+// The notices. Those that lead to /requests, /register and / are for providers, the
+// others for the family.
 var (
 	noticeAsked            = notice{NoticeRequest, "A request waits for your answer", "Somebody asks to see a record that you decide about.", pathFamily}
 	noticeReminder         = notice{NoticeReminder, "A request still waits for your answer", "Somebody asked to see a record that you decide about. Without an answer the request ends soon.", pathFamily}
@@ -55,6 +57,9 @@ var (
 	noticeDeclined         = notice{NoticeDeclined, "Your request was declined", "A request for access that you made was declined.", pathProvider}
 	noticeRevoked          = notice{NoticeRevoked, "An access has ended", "An access that you had been given was ended by the family.", pathProvider}
 	noticeEnding           = notice{NoticeEnding, "An access ends soon", "An access that you had been given ends soon.", pathProvider}
+	noticeCode             = notice{NoticeCode, "Your code", "Somebody registers with this address. If it is you, enter this code where you are signed in: {code}. It works for 30 minutes. If it is not you, you need not do anything.", pathRegister}
+	noticeConfirmed        = notice{NoticeRegistration, "Your registration was confirmed", "The registration that you made was checked and confirmed.", pathHome}
+	noticeTurnedAway       = notice{NoticeRegistration, "Your registration was not accepted", "The registration that you made could not be confirmed. If you think that this is a mistake, call the help desk.", pathHome}
 )
 
 // What is said before the addresses in a mail.
@@ -68,6 +73,8 @@ const (
 	pathFamily   = "/patient"
 	pathProvider = "/requests"
 	pathReview   = "/staff/emergencies"
+	pathRegister = "/register"
+	pathHome     = "/"
 )
 
 var choosing = map[string]string{pathFamily: "/patient/notices", pathProvider: "/notices"}

@@ -31,7 +31,9 @@ var (
 )
 
 // mandatory reports whether everybody gets the kind as a mail, whatever they chose.
-func (k NoticeKind) mandatory() bool { return k == NoticeBreakGlass || k == NoticeLinked }
+func (k NoticeKind) mandatory() bool {
+	return slices.Contains([]NoticeKind{NoticeBreakGlass, NoticeLinked, NoticeCode, NoticeRegistration}, k)
+}
 
 func noticesFor(role smart.Role) []NoticeKind {
 	switch role {

@@ -19,6 +19,8 @@ type unchecked struct {
 	Account string    `json:"account"`
 	When    time.Time `json:"when"`
 	Waits   bool      `json:"waits,omitempty"` // the account is no provider before
+
+	Verified string `json:"verified,omitempty"` // how the address is known to be theirs
 }
 
 // An UncheckedProvider is a provider who registered themself and whom nobody has
@@ -27,6 +29,7 @@ type UncheckedProvider struct {
 	ID       string // of the registration
 	Provider ProviderView
 	Email    string // that they gave
+	Verified string // by what it is known to be theirs: VerifiedByIssuer, VerifiedByCode; "" when it is not
 	Account  Account
 	When     time.Time
 	Waits    bool // they see nothing before they are checked
@@ -34,8 +37,8 @@ type UncheckedProvider struct {
 
 // admit makes an account that has just registered the provider that it says it is,
 // or has it wait until it is checked.
-func (g *Guard) admit(tx *engine.Tx, a *Account, practitioner fhir.Key) error {
-	u := unchecked{Account: a.ID, When: tx.Now(), Waits: g.policy.CheckProviders}
+func (g *Guard) admit(tx *engine.Tx, a *Account, practitioner fhir.Key, verified string) error {
+	u := unchecked{Account: a.ID, When: tx.Now(), Waits: g.policy.CheckProviders, Verified: verified}
 	key := latestFirst(tx.Now()) + " " + practitioner.ID
 	if err := store.PutJSON(tx.Writer(), recordUnchecked, key, u, time.Time{}); err != nil {
 		return err
@@ -89,7 +92,7 @@ func (g *Guard) uncheckedProvider(tx *engine.Tx, rec *store.Record) (*UncheckedP
 	if err := rec.DecodeJSON(&u); err != nil {
 		return nil, err
 	}
-	p := &UncheckedProvider{ID: rec.Key, When: u.When, Waits: u.Waits}
+	p := &UncheckedProvider{ID: rec.Key, When: u.When, Waits: u.Waits, Verified: u.Verified}
 	person := practitionerOf(rec.Key)
 	var err error
 	if p.Provider, err = g.provider(tx, person.String()); err != nil {
@@ -164,6 +167,9 @@ func (g *Guard) CheckProvider(ctx context.Context, c Caller, id string, right bo
 		if err := g.settleProvider(tx, u, person, right); err != nil {
 			return err
 		}
+		if err := g.tellDecided(tx, u.Account, person, right); err != nil {
+			return err
+		}
 		if err := g.vouch(tx, c, u.Account, action, Link{smart.Provider, person.String()}, how); err != nil {
 			return err
 		}
@@ -211,4 +217,21 @@ func (g *Guard) settleProvider(tx *engine.Tx, u unchecked, person fhir.Key, righ
 		return moveEpoch(tx.Writer(), accountEpoch(a.ID))
 	}
 	return a.put(tx.Writer())
+}
+
+// tellDecided writes to a provider what came of their registration. Who was turned
+// away has no login that stands for them any more: the language is the account's.
+func (g *Guard) tellDecided(tx *engine.Tx, account string, person fhir.Key, right bool) error {
+	n := noticeConfirmed
+	if !right {
+		n = noticeTurnedAway
+	}
+	tag, err := languageOf(tx.Reader(), account)
+	if err != nil {
+		return err
+	}
+	c := g.communication("", n, tag)
+	c["recipient"] = []any{reference(person.String())}
+	_, err = g.put(tx, c, "")
+	return err
 }

@@ -80,7 +80,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		Notices: &pageNotices{mails},
 		Guard:   p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
 		Roles: roleMaps(c.Issuers),
-		Now:   now, Base: c.BaseURL, Zone: c.Zone(), Brand: brand, Log: log, Components: c.Demo,
+		Now:   now, Key: c.KeyBytes(), Base: c.BaseURL, Zone: c.Zone(), Brand: brand, Log: log, Components: c.Demo,
 	})
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ const hookTime = 10 * time.Second
 // mailer comes back for those who look after it.
 func (p *Program) addWorkers(c *config.Config, now func() time.Time, log *slog.Logger) (*notify.Worker, error) {
 	mails, err := notify.New(notify.Config{
-		Engine: p.core.engine, Store: p.core.store, Now: now, Logger: log, Category: p.core.rules.NoticeCategory(),
+		Engine: p.core.engine, Store: p.core.store, Now: now, Logger: log, Category: p.core.rules.NoticeCategory(), Complete: p.core.guard.CompleteNotice,
 		SMTP: notify.SMTP{Host: c.SMTP.Host, Port: c.SMTP.Port, TLS: c.SMTP.TLS,
 			Username: c.SMTP.Username, Password: c.SMTP.Password.Reveal(), From: c.SMTP.From},
 	})

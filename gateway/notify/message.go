@@ -23,6 +23,7 @@ type notice struct {
 	text     string
 	language string   // BCP 47 tag; empty: not said
 	to       []string // addresses
+	late     bool     // what it brings works no more
 	attempts int      // before this one
 	since    time.Time
 }
@@ -83,6 +84,13 @@ func (w *Worker) read(tx *engine.Tx, id string) (*notice, error) {
 		parts = append(parts, p.ContentString)
 	}
 	n.text = strings.Join(parts, "\n\n")
+	if w.cfg.Complete != nil {
+		inTime := true
+		if n.text, inTime, err = w.cfg.Complete(tx, id, n.text); err != nil {
+			return nil, err
+		}
+		n.late = !inTime
+	}
 	for _, to := range c.Recipient {
 		address, err := c.mailAddress(tx, to.Reference)
 		if err != nil {

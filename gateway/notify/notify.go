@@ -23,6 +23,10 @@ type Config struct {
 	// Category marks a Communication as a notice of ours; others are left alone.
 	Category fhir.Coding
 
+	// Complete puts into the words of a notice what must not be kept, and reports
+	// false when it is too late to send it. nil: the words are whole.
+	Complete func(tx *engine.Tx, id, text string) (whole string, inTime bool, err error)
+
 	SMTP SMTP
 }
 

@@ -121,6 +121,10 @@ func (w *Worker) sendOne(ctx context.Context, client *gomail.Client, id string) 
 	if n == nil { // not a notice, or no longer waiting
 		return w.drop(ctx, id)
 	}
+	if n.late {
+		w.cfg.Logger.Warn("a notice is too late to be sent", "notice", id)
+		return w.settle(ctx, n, "not-done", "What it brings would have come too late.")
+	}
 	if len(n.to) == 0 {
 		w.cfg.Logger.Warn("a notice has no address to go to", "notice", id)
 		return w.settle(ctx, n, "not-done", "The recipient has no e-mail address.")

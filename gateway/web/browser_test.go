@@ -275,3 +275,10 @@ func text(root *html.Node) string {
 	}
 	return strings.Join(strings.Fields(b.String()), " ")
 }
+
+// mustForm is the form of a button.
+func mustForm(p *page, button string) *html.Node {
+	p.b.t.Helper()
+	form, _ := p.form(button)
+	return form
+}

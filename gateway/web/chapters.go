@@ -22,6 +22,29 @@ type allergy struct {
 	} `json:"reaction"`
 }
 
+// An alert is a Flag: what everybody who treats the patient has to know.
+type alert struct {
+	Status string   `json:"status"`
+	Code   codeable `json:"code"`
+	Period period   `json:"period"`
+}
+
+// alerts lists those that hold today. Whoever may not see them sees none.
+func (v *visit) alerts(patient string) ([]alert, error) {
+	all, _, err := list[alert](v, "Flag", patient, "", 50)
+	if kindIs(err, fhir.NotFound, fhir.Forbidden) {
+		return nil, nil
+	}
+	now := v.site.Now()
+	return slices.DeleteFunc(all, func(a alert) bool {
+		ends, precision := v.site.words.parse(a.Period.End)
+		if precision == "day" {
+			ends = ends.AddDate(0, 0, 1)
+		}
+		return a.Status != "active" || a.Code.String() == "" || precision != "" && ends.Before(now)
+	}), err
+}
+
 type condition struct {
 	Code         codeable `json:"code"`
 	Clinical     codeable `json:"clinicalStatus"`
@@ -165,21 +188,21 @@ const maxResults = 200
 // those that it continues.
 func (v *visit) results(view *recordView) error {
 	of := v.continues().Get("of")
-	if of != signsPage {
-		all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", maxResults, "category", "laboratory")
+	if of != signsPage && !view.Filter.leavesOut("laboratory") {
+		all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", maxResults, append(view.Filter.params("results"), "category", "laboratory")...)
 		if err != nil {
 			return err
 		}
 		view.Results, view.Older = v.site.words.seriesOf(all), older
 	}
-	if of == "" || of == signsPage {
+	if (of == "" || of == signsPage) && !view.Filter.leavesOut("vital-signs") {
 		return v.signs(view)
 	}
 	return nil
 }
 
 func (v *visit) medications(view *recordView) error {
-	all, older, err := list[medicine](v, "MedicationRequest", view.Patient.ID, "-authoredon", 100)
+	all, older, err := list[medicine](v, "MedicationRequest", view.Patient.ID, "-authoredon", 100, view.Filter.params("medications")...)
 	for _, m := range all {
 		switch m.Status {
 		case "entered-in-error":
@@ -194,14 +217,14 @@ func (v *visit) medications(view *recordView) error {
 }
 
 func (v *visit) immunizations(view *recordView) error {
-	all, older, err := list[shot](v, "Immunization", view.Patient.ID, "-date", 100)
+	all, older, err := list[shot](v, "Immunization", view.Patient.ID, "-date", 100, view.Filter.params("immunizations")...)
 	view.Shots = slices.DeleteFunc(all, func(s shot) bool { return s.Status == "entered-in-error" })
 	view.Older = older
 	return err
 }
 
 func (v *visit) visits(view *recordView) error {
-	all, older, err := list[encounter](v, "Encounter", view.Patient.ID, "-date", 50)
+	all, older, err := list[encounter](v, "Encounter", view.Patient.ID, "-date", 50, view.Filter.params("visits")...)
 	view.Visits = slices.DeleteFunc(all, func(e encounter) bool { return e.Status == "entered-in-error" })
 	view.Older = older
 	return err
@@ -211,7 +234,7 @@ func (v *visit) visits(view *recordView) error {
 const maxNote = 20_000
 
 func (v *visit) notes(view *recordView) error {
-	all, older, err := list[document](v, "DocumentReference", view.Patient.ID, "-date", 20)
+	all, older, err := list[document](v, "DocumentReference", view.Patient.ID, "-date", 20, view.Filter.params("notes")...)
 	for _, d := range all {
 		if d.Status == "entered-in-error" {
 			continue

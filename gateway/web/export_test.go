@@ -81,7 +81,7 @@ func renderAll(text string, l lang.Language, wrap func(string) string) (map[stri
 
 func everyProblem() problems {
 	all := problems{}
-	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link", "comment", "code", "who", "from", "to"} {
+	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link", "comment", "code", "who", "from", "to", "text", "again", "specialty", "organization"} {
 		all[field] = "missing"
 	}
 	return all
@@ -133,6 +133,11 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		full.Tab, empty.Tab = tab, tab
 		records = append(records, &full, &empty)
 	}
+	for _, tab := range []string{"results", "medications", "immunizations", "visits", "notes"} {
+		narrowed := *bare
+		narrowed.Tab, narrowed.Filter = tab, &filterView{Kinds: []string{"laboratory", "vital-signs", "current", "past", "AMB", "EMER", "IMP", "HH", "VR"}, Text: text, From: text, To: text, Kind: "past"}
+		records = append(records, &narrowed)
+	}
 	samples := map[string][]any{
 		"signin":  {signInView{Providers: []signInChoice{{text, text}, {"b", "B"}}, Next: text, Expired: true}, signInView{}},
 		"signout": {nil},
@@ -146,23 +151,24 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 			authorizeView{App: text, Site: text, Request: text, Scopes: scopes, Offline: true, Choose: true, Patients: []consent.Card{card}, Patient: "1", Search: &Selection{MRN: text}},
 			authorizeView{App: "A", Fixed: &card, Local: true}, authorizeView{App: "A", Site: "127.0.0.1:9", Local: true}, authorizeView{App: "A", Choose: true, Nobody: true, Search: &Selection{MRN: "1"}}},
 		"patients": {
-			patientsView{ByName: true, Typed: found, Recent: []consent.Card{card}, Mine: []consent.Card{card}, Waiting: 2, Result: &selectionView{Matches: []consent.Card{card},
+			patientsView{ByName: true, Typed: found, Recent: []consent.Card{card}, Mine: byBasis([]consent.Card{card}), Waiting: 2, Result: &selectionView{Matches: []consent.Card{card},
 				Outcomes: []consent.SelectionOutcome{{Code: consent.NotAuthorized, Handle: text}, {Code: consent.NotAuthorized, Handle: text, Emergency: text, From: now}, {Code: consent.RequestPending}, {Code: consent.NoPortalAccount}}}},
 			patientsView{Typed: found, Result: &selectionView{}}, patientsView{}},
 		"ask":        {askView{Patient: text, Typed: found, Provider: claimed, Span: "date", Date: text, Parts: ticked, Reason: text, Private: true, Spans: spans}, askView{Whole: true, Parts: ticked, Span: "3", Spans: spans}},
 		"requests":   {requestsView{Waiting: []consent.RequestView{request, restrictedRequest}, Answered: []consent.RequestView{answered, {State: text}}}, requestsView{}},
 		"invitation": {invitationView{Token: text, MRN: text}, invitationView{}},
 		"register": {registerView{Registration: consent.Registration{Given: text, Family: text, NPI: text, Email: text, Specialty: text, Organization: text}, Next: text},
-			registerView{}},
-		"record":   append(records, &hidden),
-		"print":    {&printed, &recordView{Report: &consent.AccessReport{}}},
-		"open":     {openView{Patient: record.Patient, Apps: []smart.Client{{ID: text, Name: text}, {ID: "x"}}}, openView{}},
-		"family":   {familyView{Requests: []consent.RequestView{restrictedRequest, differing, answered}, Patients: []consent.Card{card}}, familyView{Self: true, Patients: []consent.Card{{}}}, familyView{}},
-		"decision": {decisionView{Request: restrictedRequest, Boxes: ticked, Span: "date", Date: text, Less: true, Private: true}, decisionView{Request: request}, decisionView{Request: differing}, decisionView{Request: leftOver}, decisionView{Request: consent.RequestView{State: consent.StateWaiting}, WhyNot: "own"}, decisionView{Request: lessPrivate}, decisionView{Request: restrictedAnswered}, decisionView{Request: answered, Parts: []string{"problems", "other"}, Self: true}},
-		"access":   {accessView{about: who, Groups: grouped([]consent.AccessEntry{entry, onTeam})}, accessView{}},
-		"stop":     {stopView{about: who, Entry: entry}, stopView{}},
-		"careteam": {careTeamView{about: who, Team: []consent.AccessEntry{onTeam}, Query: text, Found: []consent.ProviderView{claimed, provider}}, careTeamView{Query: text}, careTeamView{}},
-		"member":   {memberView{about: who, Entry: onTeam}, memberView{}},
+			registerView{Verified: text}, registerView{}},
+		"codeproof": {codeProofView{Email: text, Next: text, Ends: now}, codeProofView{Email: text}},
+		"record":    append(records, &hidden),
+		"print":     {&printed, &recordView{Report: &consent.AccessReport{}}},
+		"open":      {openView{Patient: record.Patient, Apps: []smart.Client{{ID: text, Name: text}, {ID: "x"}}}, openView{}},
+		"family":    {familyView{Requests: []consent.RequestView{restrictedRequest, differing, answered}, Patients: []consent.Card{card}}, familyView{Self: true, Patients: []consent.Card{{}}}, familyView{}},
+		"decision":  {decisionView{Request: restrictedRequest, Boxes: ticked, Span: "date", Date: text, Less: true, Private: true}, decisionView{Request: request}, decisionView{Request: differing}, decisionView{Request: leftOver}, decisionView{Request: consent.RequestView{State: consent.StateWaiting}, WhyNot: "own"}, decisionView{Request: lessPrivate}, decisionView{Request: restrictedAnswered}, decisionView{Request: answered, Parts: []string{"problems", "other"}, Self: true}},
+		"access":    {accessView{about: who, Groups: grouped([]consent.AccessEntry{entry, onTeam})}, accessView{}},
+		"stop":      {stopView{about: who, Entry: entry}, stopView{}},
+		"careteam":  {careTeamView{about: who, Team: []consent.AccessEntry{onTeam}, Query: text, Found: []consent.ProviderView{claimed, provider}}, careTeamView{Query: text}, careTeamView{}},
+		"member":    {memberView{about: who, Entry: onTeam}, memberView{}},
 		"invite": {inviteView{about: who, List: []consent.InvitationView{{ID: "i", State: "open", Issued: now, Expires: now, For: text, UsedBy: claimed}, {State: text}}, Email: text, Parts: ticked, Span: "date", Date: text},
 			inviteView{Parts: ticked}},
 		"invited": {invitedView{about: who, Invited: consent.Invited{Token: text, MRN: text, Expires: now}, Link: "http://127.0.0.1/invitation", Back: "/back"}, invitedView{Link: "/", Back: "/back", Staff: true}},
@@ -218,6 +224,7 @@ func sampleRecord(text string, w words) *recordView {
 		Patient: patientView{ID: "1", Name: text, BirthDate: "2018-02-03", Gender: text, MRN: text}, Tab: "summary", Tabs: w.tabs("summary", "2018-02-03"), Launches: true,
 		Report: &consent.AccessReport{Permitted: true, Bases: []consent.Basis{{Code: consent.BasisConsent, Until: w.now()}}, Limits: []string{"x"}},
 		Older:  "of=x", Results: results, Signs: results, Vitals: results, OlderSigns: "of=x",
+		Alerts:     []alert{{Status: "active", Code: said}},
 		Conditions: []condition{{Code: said, Onset: text}}, Past: []condition{{Code: said, Onset: "2020"}},
 		Medicines: []medicine{{Name: said, Authored: text}}, Stopped: []medicine{{Reference: reference{Display: text}}},
 		Shots:  []shot{{Vaccine: said, When: text, Lot: text}, {Vaccine: said, Text: text, Status: "not-done"}},

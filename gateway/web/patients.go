@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 
 	"mypatients/consent"
-	"mypatients/smart"
 )
 
 // A patientsView is Patient Selection.
@@ -16,9 +14,33 @@ type patientsView struct {
 	Typed   typed
 	Result  *selectionView // of a search; nil before
 	Recent  []consent.Card
-	Mine    []consent.Card
+	Mine    []basisView
 	Next    string // where the next page of them begins; empty on the last
 	Waiting int    // requests that nobody answered yet
+}
+
+// A basisView is those of a provider's patients whom they see for one reason.
+type basisView struct {
+	Code  consent.BasisCode
+	Cards []consent.Card
+}
+
+// byBasis sorts patients by the first reason for which each is seen, the closest
+// reasons first.
+func byBasis(cards []consent.Card) []basisView {
+	order := []consent.BasisCode{consent.BasisPCP, consent.BasisCareTeam, consent.BasisConsent, consent.BasisInvitation, consent.BasisSponsored, consent.BasisEmergency, ""}
+	groups := make([]basisView, len(order))
+	for _, card := range cards {
+		at := len(order) - 1
+		for _, basis := range card.Bases {
+			if i := slices.Index(order, basis.Code); i >= 0 {
+				at = min(at, i)
+			}
+		}
+		groups[at].Code = order[at]
+		groups[at].Cards = append(groups[at].Cards, card)
+	}
+	return slices.DeleteFunc(groups, func(g basisView) bool { return len(g.Cards) == 0 })
 }
 
 // What a provider typed to find a patient.
@@ -58,15 +80,9 @@ func (v *visit) showPatients(view patientsView, wrong problems) error {
 			view.Waiting++
 		}
 	}
-	view.Mine = cards
-	recent, err := v.site.Guard.ThePatients(v.ctx, v.caller(), v.recent())
-	if err != nil {
+	view.Mine = byBasis(cards)
+	if view.Recent, err = v.site.Guard.RecentPatients(v.ctx, v.caller()); err != nil {
 		return err
-	}
-	for _, id := range v.recent() {
-		if i := slices.IndexFunc(recent, func(c consent.Card) bool { return c.Patient.ID == id }); i >= 0 {
-			view.Recent = append(view.Recent, recent[i])
-		}
 	}
 	return v.show(http.StatusOK, "patients", view, wrong)
 }
@@ -136,19 +152,4 @@ func (v *visit) typedFor(handle string) typed {
 		return typed{}
 	}
 	return kept.Typed
-}
-
-// maxRecent is how many patients the list of recent ones shows.
-const maxRecent = 5
-
-// recent lists the ids of the patients opened in this session, the last first.
-func (v *visit) recent() []string { return strings.Fields(v.session(keyRecent)) }
-
-func (v *visit) opened(patient string) {
-	if v.who.role != smart.Provider {
-		return
-	}
-	list := slices.DeleteFunc(v.recent(), func(id string) bool { return id == patient })
-	list = append([]string{patient}, list[:min(len(list), maxRecent-1)]...)
-	v.setSession(keyRecent, strings.Join(list, " "))
 }

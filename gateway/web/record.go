@@ -16,12 +16,14 @@ import (
 // A recordView is a patient's record, open at one tab.
 type recordView struct {
 	Patient    patientView
+	Alerts     []alert
 	Allergies  []allergy
 	NoAllergy  bool // somebody asked, and there are none
 	Report     *consent.AccessReport
 	Tab        string
 	Tabs       []tabView
-	Hidden     bool // the tab's information is not part of what the caller may see
+	Hidden     bool        // the tab's information is not part of what the caller may see
+	Filter     *filterView // nil: the tab has no list to narrow
 	Older      string
 	OlderSigns string
 	Conditions []condition
@@ -116,12 +118,18 @@ func (s *site) recordPage(v *visit) error {
 	if fill == nil {
 		return errNotHere
 	}
+	wrong := problems{}
+	if view.Filter = v.filter(tab, wrong); len(wrong) > 0 { // nothing is searched for in vain
+		return v.show(http.StatusOK, "record", view, wrong)
+	}
 	if err := fill(view); kindIs(err, fhir.NotFound, fhir.Forbidden) {
 		view.Hidden = true
 	} else if err != nil {
 		return err
 	}
-	v.opened(id)
+	if err := s.Guard.Opened(v.ctx, v.caller(), id); err != nil {
+		return err
+	}
 	if view.Print {
 		return v.show(http.StatusOK, "print", view, nil)
 	}
@@ -140,6 +148,9 @@ func (v *visit) recordHead(id, tab string) (*recordView, error) {
 	}
 	view := &recordView{Patient: patient, Tab: tab, Tabs: v.site.words.tabs(tab, patient.BirthDate), Launches: v.who.role == smart.Provider}
 	if view.Report, err = v.site.Guard.Access(v.ctx, v.caller(), id); err != nil {
+		return nil, err
+	}
+	if view.Alerts, err = v.alerts(id); err != nil {
 		return nil, err
 	}
 	all, _, err := list[allergy](v, "AllergyIntolerance", id, "", 50)
@@ -200,7 +211,7 @@ func list[T any](v *visit, t fhir.Type, patient, sort string, count int, more ..
 		q.Set("_sort", sort)
 	}
 	for i := 0; i+1 < len(more); i += 2 {
-		q.Set(more[i], more[i+1])
+		q.Add(more[i], more[i+1])
 	}
 	of := string(t)
 	if category := q.Get("category"); category != "" { // there are several lists of these on a page

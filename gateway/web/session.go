@@ -34,7 +34,6 @@ const (
 	keyCSRF      = "csrf"      // what forms must send back
 	keyTicket    = "ticket"    // sign-in under way
 	keyFlash     = "flash"     // what to say on the next page
-	keyRecent    = "recent"    // patients opened lately
 	keySelection = "selection" // what was typed on Patient Selection
 	keyAsked     = "asked"     // what was typed for which requests
 	keyOut       = "out"       // the person has just signed out
@@ -109,11 +108,13 @@ func (v *visit) loadSession() error {
 	}
 	v.ctx = ctx
 	if token == "" {
+		v.loadStranger()
 		return nil
 	}
 	now := v.site.Now()
 	if v.session(keySeen) == "" { // the store has let go of it
 		v.expired = true
+		v.loadStranger() // who may be on the way back from signing in anew
 		return nil
 	}
 	if now.Sub(v.time(keySeen)) >= idleTime || now.Sub(v.time(keyBegan)) >= maxTime {
@@ -136,16 +137,19 @@ func (v *visit) loadSession() error {
 
 // storeSession keeps what the visit changed and gives the browser its cookie.
 func (v *visit) storeSession(w http.ResponseWriter) error {
-	switch m := v.site.sessions; m.Status(v.ctx) {
-	case scs.Modified:
-		token, expiry, err := m.Commit(v.ctx)
-		if err != nil {
-			return err
-		}
-		m.WriteSessionCookie(v.ctx, w, token, expiry)
-	case scs.Destroyed:
-		m.WriteSessionCookie(v.ctx, w, "", time.Time{})
+	m := v.site.sessions
+	if v.session(keyAccount) == "" {
+		return v.storeStranger(w)
 	}
+	if m.Status(v.ctx) != scs.Modified {
+		return nil
+	}
+	token, expiry, err := m.Commit(v.ctx)
+	if err != nil {
+		return err
+	}
+	m.WriteSessionCookie(v.ctx, w, token, expiry)
+	v.forgetStranger(w)
 	return nil
 }
 
@@ -178,8 +182,7 @@ func (v *visit) endSession() error {
 	return v.site.sessions.Destroy(v.ctx)
 }
 
-// csrf gives the token that the session's forms carry. Making one begins a
-// session, so only a page that is shown does.
+// csrf gives the token that the session's forms carry.
 func (v *visit) csrf() string {
 	if token := v.session(keyCSRF); token != "" {
 		return token

@@ -271,7 +271,6 @@ func (v *visit) changeRole(role smart.Role) error {
 	if err := v.startSession(); err != nil {
 		return err
 	}
-	v.dropSession(keyRecent)
 	v.dropSession(keySelection)
 	v.setSession(keyRole, string(role))
 	return nil

@@ -15,7 +15,8 @@ const signsPage = "Observation"
 
 // signs reads the vital signs, those with a trend to draw first.
 func (v *visit) signs(view *recordView) error {
-	all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", maxResults, "code", "http://loinc.org|"+strings.Join(signCodes, ",http://loinc.org|"))
+	all, older, err := list[observation](v, "Observation", view.Patient.ID, "-date", maxResults,
+		append(view.Filter.params("results"), "code", "http://loinc.org|"+strings.Join(signCodes, ",http://loinc.org|"))...)
 	if err != nil {
 		return err
 	}

@@ -202,9 +202,12 @@ func here(r *http.Request) string {
 	return u.String()
 }
 
+// maxNext is the length of an address to come back to: browsers keep it, in a cookie.
+const maxNext = 1500
+
 // local reduces an address to one of ours; anything else becomes "".
 func local(next string) string {
-	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
+	if len(next) > maxNext || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
 		return ""
 	}
 	u, err := url.Parse(next)

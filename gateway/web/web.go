@@ -19,6 +19,7 @@ package web
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +49,7 @@ type Config struct {
 	Sessions  scs.CtxStore     // keeps sessions; may judge expiry by its own clock
 	SignOuts  SignOuts         // which of them providers have ended
 	Now       func() time.Time // the clock of everything that is shown or decided here
+	Key       []byte           // 32 bytes: seals what the browsers of strangers keep
 	Base      string           // external base URL without a trailing slash; https makes the cookie secure
 	Zone      *time.Location   // in which dates are shown and typed; nil: UTC
 	Brand     Brand
@@ -72,6 +74,7 @@ type Brand struct {
 type site struct {
 	Config
 	sessions *scs.SessionManager
+	seal     cipher.AEAD // of what the browsers of strangers keep
 	origin   *http.CrossOriginProtection
 	pages    map[lang.Language]pages
 	static   static
@@ -136,6 +139,9 @@ func Mount(r gin.IRouter, c Config) error {
 	s := &site{Config: c, https: base.Scheme == "https", origin: http.NewCrossOriginProtection()}
 	if err := s.origin.AddTrustedOrigin(base.Scheme + "://" + base.Host); err != nil {
 		return fmt.Errorf("web: %w", err)
+	}
+	if s.seal, err = sealOf(c.Key); err != nil {
+		return err
 	}
 	if s.static, err = newStatic(c.Brand); err != nil {
 		return err

@@ -107,7 +107,8 @@ const goodNPI = "1245319599"
 func (w *world) registers() (*browser, *page) {
 	w.t.Helper()
 	b, page := w.as("newton", "/register")
-	return b, page.submit("Register", "given", "Nora", "family", "Newton", "npi", goodNPI, "email", "nora@clinic.example")
+	code := page.submit("Register", "given", "Nora", "family", "Newton", "npi", goodNPI, "email", "nora@clinic.example").shows(200, "Check your e-mail")
+	return b, code.submit("Register", "code", w.code())
 }
 
 // A provider who registered is confirmed or turned away, once.
@@ -159,7 +160,7 @@ func TestRegistrationWaits(t *testing.T) {
 
 	// Nobody confirms themself.
 	account := ana.get("/staff/accounts").submit("Find accounts", "q", "ana@example.org").follow("Ana").url.Path
-	if _, err := w.guard.Register(t.Context(), strings.TrimPrefix(account, "/staff/accounts/"), consent.Registration{Given: "Ana", Family: "Admin", NPI: "1679576722", Email: "a@example.org"}); err != nil {
+	if _, err := w.guard.Register(t.Context(), strings.TrimPrefix(account, "/staff/accounts/"), consent.Registration{Given: "Ana", Family: "Admin", NPI: "1679576722", Email: "ana@example.org"}); err != nil {
 		t.Fatal(err)
 	}
 	ana.get("/staff/registrations").submit("Confirm this provider", "check", "I know myself").shows(422, "for a colleague to decide on")

@@ -48,6 +48,8 @@ type world struct {
 	db    store.Store
 	clock *clock
 
+	sessions memory
+
 	measured int // measurements made, for their ids
 }
 
@@ -82,7 +84,7 @@ func newWorld(t *testing.T, with ...func(*consent.Config)) *world {
 		t.Fatal(err)
 	}
 	// Cookies of the test's browser know only the real time, so ours starts there.
-	w := &world{t: t, base: server.URL, clock: &clock{now: time.Now()}}
+	w := &world{t: t, base: server.URL, clock: &clock{now: time.Now()}, sessions: memory{memstore.NewWithCleanupInterval(0)}}
 	now := w.clock.Now
 
 	st, err := badgerstore.Open(badgerstore.Config{Dir: t.TempDir(), Now: now})
@@ -116,9 +118,9 @@ func newWorld(t *testing.T, with ...func(*consent.Config)) *world {
 		t.Fatal(err)
 	}
 	err = web.Mount(router, web.Config{
-		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: memory{memstore.NewWithCleanupInterval(0)}, SignOuts: noSignOuts{},
+		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: w.sessions, SignOuts: noSignOuts{},
 		Notices: mailNotices{w.mailer(1)},
-		Now:     now, Base: w.base, Zone: zone, Brand: web.Brand{Name: "Test Hospital", Accent: "#104488"},
+		Now:     now, Key: key, Base: w.base, Zone: zone, Brand: web.Brand{Name: "Test Hospital", Accent: "#104488"},
 	})
 	if err != nil {
 		t.Fatal(err)
