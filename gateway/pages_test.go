@@ -22,6 +22,12 @@ import (
 func TestPages(t *testing.T) {
 	withoutRaceDetector(t)
 	c := startScene(t, "A heart murmur was heard at school.", nil)
+	fillAlbum(t, c, tours)
+}
+
+// fillAlbum has everybody on a tour go on it, and looks at all that they met.
+func fillAlbum(t *testing.T, c *chrome, tours []tour) {
+	t.Helper()
 	modules := nodeModules(t, pagesFolder)
 	a := &album{
 		chrome: c, axe: string(readFile(t, filepath.Join(modules, "axe-core", "axe.min.js"))), look: string(readFile(t, filepath.Join(pagesFolder, "look.js"))),
