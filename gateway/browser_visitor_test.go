@@ -269,7 +269,23 @@ func (v *visitor) press(words string) *visitor {
 
 func (v *visitor) follow(words string) *visitor {
 	v.t.Helper()
-	return v.goes("follow "+words, v.choose("follow "+words, link(words), kb.Enter))
+	return v.goes("follow "+words, v.choose("follow "+words, v.place(words), kb.Enter))
+}
+
+// place is a link of these words: on a phone, where the places to go to are in the menu,
+// the one there, which is opened for it.
+func (v *visitor) place(words string) string {
+	v.t.Helper()
+	if !v.way.phone {
+		return link(words) + `[not(ancestor::nav[@class = "narrow"])]`
+	}
+	const shown = `[not(ancestor::nav[@class = "wide"])]`
+	v.do("look into the menu", chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`(() => {
+		const first = document.evaluate(%q, document, null, XPathResult.FIRST_ORDERED_NODE_TYPE, null).singleNodeValue;
+		const menu = first && first.closest("details.menu");
+		if (menu) menu.open = true;
+	})()`, link(words)+shown)))
+	return link(words) + shown
 }
 
 // unfold opens what is folded up.
