@@ -302,3 +302,6 @@ func (g *Guard) auditWrite(tx *engine.Tx, c Caller, action string, r *fhir.Resou
 	}
 	return file(tx, e)
 }
+
+// AnswerBy is when a request made at a time lapses unless it is answered.
+func (g *Guard) AnswerBy(asked time.Time) time.Time { return asked.Add(g.policy.AnswerBy) }

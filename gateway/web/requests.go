@@ -25,6 +25,7 @@ type askView struct {
 	Private  bool // also what is marked as especially private
 	Reason   string
 	Spans    []spanView // the ends to choose from
+	AnswerBy time.Time  // when a request made now lapses
 
 	Confidential bool // for the patient alone, a teenager
 }
@@ -93,7 +94,7 @@ func (s *site) askPage(v *visit) error {
 }
 
 func (v *visit) showAsk(view askView, wrong problems) error {
-	view.Typed = v.typedFor(view.Patient)
+	view.Typed, view.AnswerBy = v.typedFor(view.Patient), v.site.Guard.AnswerBy(v.site.Now())
 	for _, code := range []string{"3", "6", "12", "date"} {
 		until, _ := v.site.words.until(code, view.Date)
 		view.Spans = append(view.Spans, spanView{code, until})
