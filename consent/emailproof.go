@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -167,11 +166,7 @@ func (g *Guard) askForProof(tx *engine.Tx, account string, r Registration) error
 	if err != nil {
 		return err
 	}
-	value, err := json.Marshal(emailCode{account, p.Name, p.Ends})
-	if err != nil {
-		return err
-	}
-	return tx.Writer().PutRecord(&store.Record{Kind: recordEmailCode, Key: mail.ID, Value: value, Expires: p.Ends})
+	return store.PutJSON(tx.Writer(), recordEmailCode, mail.ID, emailCode{account, p.Name, p.Ends}, p.Ends)
 }
 
 // mailTo writes a notice to an address that nobody in the directory has yet.
@@ -193,15 +188,12 @@ func (g *Guard) CompleteNotice(tx *engine.Tx, id, text string) (whole string, in
 	if !strings.Contains(text, codeMark) {
 		return text, true, nil
 	}
-	rec, err := tx.Reader().Record(recordEmailCode, id)
+	var code emailCode
+	err = store.GetJSON(tx.Reader(), recordEmailCode, id, &code)
 	if err == store.ErrNotFound {
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, err
-	}
-	var code emailCode
-	if err := json.Unmarshal(rec.Value, &code); err != nil {
 		return "", false, err
 	}
 	digits := g.emailCode(code.Account, code.Name)
@@ -218,11 +210,7 @@ func (g *Guard) emailCode(account, name string) string {
 func (p *emailProof) open(now time.Time) bool { return p.Wrong < maxCodeTries && now.Before(p.Ends) }
 
 func (p *emailProof) put(tx *engine.Tx, account string) error {
-	value, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return tx.Writer().PutRecord(&store.Record{Kind: recordEmailProof, Key: account, Value: value, Expires: p.Ends.Add(proofLife)})
+	return store.PutJSON(tx.Writer(), recordEmailProof, account, p, p.Ends.Add(proofLife))
 }
 
 // readProof gives what waits for a code; nil: nothing does.
@@ -235,5 +223,5 @@ func readProof(tx *engine.Tx, account string) (*emailProof, error) {
 		return nil, err
 	}
 	p := new(emailProof)
-	return p, json.Unmarshal(rec.Value, p)
+	return p, rec.DecodeJSON(p)
 }

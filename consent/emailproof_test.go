@@ -157,7 +157,7 @@ func TestCodesAreLimited(t *testing.T) {
 	second := w.lastCode()
 	wantKind(t, prove(first), fhir.Unprocessable) // of the one before
 	w.clock.pass(31 * time.Minute)
-	wantKind(t, prove(second), fhir.Conflict) // too late
+	wantKind(t, prove(second), fhir.Conflict)              // too late
 	if err := register("nora@other.example"); err != nil { // another address
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 // story, on a desktop with scripts and on a phone without; with LONG=1 also the other
 // way round.
 func TestBrowserTasks(t *testing.T) {
-	appearance(t)
+	withoutRaceDetector(t)
 	c := startChrome(t)
 	ways := map[string]way{"desktop": {unseen: true}, "phone without scripts": {phone: true, noScripts: true, unseen: true}}
 	if os.Getenv("LONG") != "" {

@@ -53,7 +53,7 @@ func later(v *visitor) { v.clock.put(16 * time.Minute) }
 
 // TestPagesOfACarefulSite is TestPages for what only such a site shows.
 func TestPagesOfACarefulSite(t *testing.T) {
-	appearance(t)
+	withoutRaceDetector(t)
 	clock := new(lateClock)
 	c := openChrome(t, clock, func() *gateway {
 		return startDemoIn(t, t.TempDir(), "127.0.0.1:0", clock.now, func(c *config.Config) { c.Policy.CheckProviders = true })

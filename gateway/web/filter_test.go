@@ -38,7 +38,7 @@ func TestFilters(t *testing.T) {
 		{"notes", "from=2025-01-01", "Nothing matches.", "Visit note"},
 		{"visits", "kind=nonsense&text=", "Well child visit", "Nothing matches."},
 	} {
-		page := b.get("/patients/mateo/" + c.tab + "?" + c.query).shows(200, c.shows).hides(c.hides)
+		page := b.get("/patients/mateo/"+c.tab+"?"+c.query).shows(200, c.shows).hides(c.hides)
 		if q, _ := url.ParseQuery(c.query); filled(mustForm(page, "Show these")).Get("text") != q.Get("text") {
 			t.Errorf("%s?%s: what was typed is lost", c.tab, c.query)
 		}
