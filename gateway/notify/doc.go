@@ -16,7 +16,8 @@
 // [Worker.Failed], from where it can be sent again. A mail that bounces later is
 // the mail server's to report.
 //
-// The words come from the notice alone. The worker adds no name, no number and
-// nothing clinical, and logs none: log lines hold the Communication's id and
-// the mail server's status code.
+// The words come from the notice alone, but for a code that must not be kept, which
+// the guard puts in as the mail is sent ([Config.Complete]). The worker adds no name,
+// no number and nothing clinical, and logs none: log lines hold the Communication's
+// id and the mail server's status code.
 package notify
