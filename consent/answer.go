@@ -107,8 +107,10 @@ func (g *Guard) answer(ctx context.Context, c Caller, a answer, id string, n Nar
 		if err := g.checkMove(tx, a, tree); err != nil { // the time to answer may have ended since
 			return err
 		}
-		done, err = g.move(tx, c, a, tree, n, reason, d)
-		return err
+		if done, err = g.move(tx, c, a, tree, n, reason, d); err != nil || a.action != revoke.action || tree.str("status") != "active" {
+			return err
+		}
+		return keepUndo(tx, c, done.Key.String(), map[string]int64{done.Key.String(): done.Version})
 	})
 	if err != nil {
 		return nil, g.refused(ctx, e, err)

@@ -67,7 +67,7 @@ var auditActions = map[string]auditAction{
 
 // writingOperations are those that change the record.
 var writingOperations = []string{"request-access", "approve", "decline", "revoke", "withdraw", "lapse", "correct", "invite", "redeem-invitation",
-	"add to care team", "remove from care team", "break-glass", "end-break-glass", "stop-emergency", "review-emergency"}
+	"add to care team", "remove from care team", "restore", "break-glass", "end-break-glass", "stop-emergency", "review-emergency"}
 
 func auditActionOf(action string) auditAction {
 	if a, ok := auditActions[action]; ok {

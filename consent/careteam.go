@@ -16,6 +16,8 @@ import (
 // teams of a patient belong to those who made them.
 const gatewayTeamName = "Care team kept by the family"
 
+const removeFromTeam = "remove from care team"
+
 // AddToCareTeam puts a provider on a patient's care team. The patient, a guardian,
 // and staff on a caller's word (who must give word) may do so.
 func (g *Guard) AddToCareTeam(ctx context.Context, c Caller, patientID string, provider fhir.Key, word *CallersWord) error {
@@ -59,7 +61,7 @@ func (g *Guard) AddToCareTeam(ctx context.Context, c Caller, patientID string, p
 // RemoveFromCareTeam ends a provider's membership of every active team of a
 // patient.
 func (g *Guard) RemoveFromCareTeam(ctx context.Context, c Caller, patientID string, provider fhir.Key, word *CallersWord) error {
-	return g.editCareTeam(ctx, c, patientID, provider, word, "remove from care team", func(tx *engine.Tx, _ node, teams []node) ([]node, error) {
+	return g.editCareTeam(ctx, c, patientID, provider, word, removeFromTeam, func(tx *engine.Tx, _ node, teams []node) ([]node, error) {
 		p, err := g.personOf(tx, Caller{Grant: smart.Grant{Identity: smart.Identity{Role: smart.Provider, FHIRUser: provider.String()}}})
 		if err != nil {
 			return nil, err
@@ -122,10 +124,16 @@ func (g *Guard) editCareTeam(ctx context.Context, c Caller, patientID string, pr
 		if err != nil {
 			return err
 		}
+		versions := map[string]int64{}
 		for _, t := range changed {
-			if err := g.writeCareTeam(tx, c, t, patient, action, note); err != nil {
+			r, err := g.writeCareTeam(tx, c, t, patient, action, note)
+			if err != nil {
 				return err
 			}
+			versions[r.Key.String()] = r.Version
+		}
+		if action == removeFromTeam {
+			return keepUndo(tx, c, removal(patient, provider), versions)
 		}
 		return nil
 	})
@@ -136,19 +144,19 @@ func (g *Guard) editCareTeam(ctx context.Context, c Caller, patientID string, pr
 	return nil
 }
 
-func (g *Guard) writeCareTeam(tx *engine.Tx, c Caller, team node, patient, action, note string) error {
+func (g *Guard) writeCareTeam(tx *engine.Tx, c Caller, team node, patient, action, note string) (*fhir.Resource, error) {
 	write := g.replace
 	if team.str("id") == "" {
 		write = func(tx *engine.Tx, n node) (*fhir.Resource, error) { return g.put(tx, n, "") }
 	}
 	r, err := write(tx, team)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := g.provenance(tx, c, r.Key, patient, action, note); err != nil {
-		return err
+		return nil, err
 	}
-	return g.auditWrite(tx, c, action, r, nil)
+	return r, g.auditWrite(tx, c, action, r, nil)
 }
 
 // mayEditCareTeam: somebody with authority, or staff who see the patient.

@@ -56,6 +56,7 @@ var (
 	noticeApproved         = notice{NoticeApproved, "Your request was approved", "A request for access that you made was approved.", pathProvider}
 	noticeDeclined         = notice{NoticeDeclined, "Your request was declined", "A request for access that you made was declined.", pathProvider}
 	noticeRevoked          = notice{NoticeRevoked, "An access has ended", "An access that you had been given was ended by the family.", pathProvider}
+	noticeRestored         = notice{NoticeRevoked, "An access goes on", "An access that you had been given was ended by the family, who took that back at once. It goes on as before.", pathProvider}
 	noticeEnding           = notice{NoticeEnding, "An access ends soon", "An access that you had been given ends soon.", pathProvider}
 	noticeCode             = notice{NoticeCode, "Your code", "Somebody registers with this address. If it is you, enter this code where you are signed in: {code}. It works for 30 minutes. If it is not you, you need not do anything.", pathRegister}
 	noticeConfirmed        = notice{NoticeRegistration, "Your registration was confirmed", "The registration that you made was checked and confirmed.", pathHome}
@@ -151,8 +152,9 @@ func (g *Guard) replace(tx *engine.Tx, n node) (*fhir.Resource, error) {
 	return r, err
 }
 
-// provenance records who did something to a resource, and on whose word.
-func (g *Guard) provenance(tx *engine.Tx, c Caller, target fhir.Key, patient, activity, note string) error {
+// provenance records who did something to a resource, and on whose word. What it
+// takes the place of is named by a reference.
+func (g *Guard) provenance(tx *engine.Tx, c Caller, target fhir.Key, patient, activity, note string, replaces ...string) error {
 	agent := node{
 		"type": concept("http://terminology.hl7.org/CodeSystem/provenance-participant-type", "author").any(),
 		"who":  g.agentOf(c),
@@ -163,6 +165,9 @@ func (g *Guard) provenance(tx *engine.Tx, c Caller, target fhir.Key, patient, ac
 		"recorded":     instant(tx.Now(), g.zone),
 		"agent":        []any{agent.any()},
 		"activity":     map[string]any{"text": activity},
+	}
+	for _, ref := range replaces {
+		n["entity"] = []any{map[string]any{"role": "revision", "what": reference(ref)}}
 	}
 	if note != "" {
 		n["reason"] = []any{map[string]any{"text": note}}
