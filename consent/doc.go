@@ -24,9 +24,9 @@
 // (readable.go).
 //
 // Around the decision live the life cycles it rests on: access requests
-// (request.go), invitations (invite.go), care teams (careteam.go), accounts
-// (account.go), whom administrators link (linking.go), the proof of a provider's
-// address (emailproof.go), providers whom they check
+// (request.go), invitations (invite.go, letter.go), care teams (careteam.go), what is undone
+// at once (undo.go), accounts (account.go), whom administrators link (linking.go), the proof
+// of a provider's address (emailproof.go), providers whom they check
 // (unchecked.go), staff whom providers sponsor (sponsorship.go); who of a family answers a question, and what several answers come
 // to (jury.go, answers.go, settle.go, and the packages age and quorum); what is
 // between a teenager and a provider (confidential.go), custody orders (custody.go)

@@ -41,9 +41,11 @@ var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPaddi
 func newToken() string {
 	var b [13]byte
 	rand.Read(b[:]) // never fails
-	s := crockford.EncodeToString(b[:])[:20]
-	return s[:5] + "-" + s[5:10] + "-" + s[10:15] + "-" + s[15:]
+	return inGroups(crockford.EncodeToString(b[:])[:20])
 }
+
+// inGroups writes the 20 characters of a token as people read them.
+func inGroups(s string) string { return s[:5] + "-" + s[5:10] + "-" + s[10:15] + "-" + s[15:] }
 
 // normalToken makes what people type comparable: case, dashes and blanks do not
 // matter, and letters that look like digits are those digits.

@@ -25,10 +25,11 @@ func (g *Guard) card(v *store.Version, d *decision, now time.Time) (*Card, error
 }
 
 func (g *Guard) cardFrom(id string, patient node, d *decision, now time.Time) *Card {
+	band := g.bandOf(patient, now)
 	return &Card{
 		Patient: fhir.Key{Type: "Patient", ID: id}, Name: humanName(patient.list("name")), MRN: g.mrnOf(patient),
 		BirthDate: patient.str("birthDate"), Gender: patient.str("gender"),
-		OfAge: g.bandOf(patient, now) == bandAdult, Bases: d.bases, Until: lastEnd(d.bases),
+		OfAge: band == bandAdult, Teen: band == bandTeen, Bases: d.bases, Until: lastEnd(d.bases),
 	}
 }
 

@@ -41,6 +41,7 @@ type Card struct {
 	BirthDate string // as recorded: a FHIR date, possibly partial
 	Gender    string
 	OfAge     bool // guardians decide nothing any more
+	Teen      bool // guardians do not see everything, see [Guard.AgeRules]
 	Bases     []Basis
 	Until     time.Time // when the last of the bases ends; zero: no end is known
 }
