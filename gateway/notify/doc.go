@@ -16,6 +16,9 @@
 // [Worker.Failed], from where it can be sent again. A mail that bounces later is
 // the mail server's to report.
 //
+// What is no notice and is stored nowhere is handed over at once, or not at all:
+// [Worker.Deliver].
+//
 // The words come from the notice alone, but for a code that must not be kept, which
 // the guard puts in as the mail is sent ([Config.Complete]). The worker adds no name,
 // no number and nothing clinical, and logs none: log lines hold the Communication's

@@ -69,7 +69,7 @@ func TestAllKindsSayNothing(t *testing.T) {
 		}
 	}
 	want := []string{"A record was opened under the emergency rule", "A request still waits for your answer", "A request waits for your answer", "An access ends soon",
-		"An access has ended", "An invitation ends soon", "An invitation was made", "An invitation was used", "Your request was approved", "Your request was declined"}
+		"An access goes on", "An access has ended", "An invitation ends soon", "An invitation was made", "An invitation was used", "Your request was approved", "Your request was declined"}
 	for _, subject := range want {
 		if !seen[subject] {
 			t.Errorf("no mail %q", subject)
@@ -159,6 +159,10 @@ func (w *world) everything(t *testing.T, guard *consent.Guard, i int, mrn string
 	w.turn(180 * 24 * time.Hour)
 	do(guard.WarnOfEnds(ctx))
 	_, err = guard.Revoke(ctx, guardian, first.ID, "leukemia", nil)
+	do(err)
+	again, err := guard.UndoRevoke(ctx, guardian, first.ID)
+	do(err)
+	_, err = guard.Revoke(ctx, guardian, again.ID, "", nil)
 	do(err)
 	second := ask()
 	w.turn(20 * 24 * time.Hour)
