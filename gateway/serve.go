@@ -77,8 +77,8 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 		return nil, err
 	}
 	err = web.Mount(r, web.Config{
-		Notices: &pageNotices{mails},
-		Guard:   p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
+		Notices: &pageNotices{mails}, Mail: directMail(c, mails),
+		Guard: p.core.guard, Server: p.core.server, Providers: providers, Sessions: &sessions{p.core.store, now}, SignOuts: &signOuts{p.core.store, now},
 		Roles: roleMaps(c.Issuers),
 		Now:   now, Key: c.KeyBytes(), Base: c.BaseURL, Zone: c.Zone(), Brand: brand, Log: log, Components: c.Demo,
 	})

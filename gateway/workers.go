@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -32,4 +33,12 @@ func (p *Program) addWorkers(c *config.Config, now func() time.Time, log *slog.L
 	chores := notify.Sweeper{Every: time.Minute, Now: now, Logger: log, Chores: p.core.chores()}
 	p.tasks = append(p.tasks, task{"notices", mails.Run}, task{"subscriptions", calls.Run}, task{"chores", chores.Run}, task{"labels", p.core.keepLabelled})
 	return mails, nil
+}
+
+// directMail sends a mail at once; nil where there is no mail server.
+func directMail(c *config.Config, mails *notify.Worker) func(ctx context.Context, to, subject, text string) error {
+	if c.SMTP.Host == "" {
+		return nil
+	}
+	return mails.Deliver
 }

@@ -112,6 +112,45 @@ func (s *site) stop(v *visit) error {
 	if err != nil && !kindIs(err, fhir.Conflict, fhir.Precondition, fhir.Unprocessable) {
 		return err
 	}
-	v.flash(flash{Code: "stopped", Name: view.Entry.Provider.Name})
-	return v.redirect("/patient/" + view.Patient.Patient.ID + "/access")
+	at := "/patient/" + view.Patient.Patient.ID + "/access"
+	said := flash{Code: "stopped", Name: view.Entry.Provider.Name}
+	if err == nil {
+		said.Undo, said.At, said.Ends = view.Entry.ConsentID, at, s.Now().Add(consent.UndoTime)
+	}
+	v.flash(said)
+	return v.redirect(at)
+}
+
+// undoStop gives back an access that the person has just stopped. What they come too
+// late for, or somebody else stopped, stays as it is.
+func (s *site) undoStop(v *visit) error {
+	if _, err := v.about(); err != nil {
+		return err
+	}
+	id := v.form("undo")
+	if !fhir.ValidID(id) {
+		return fhir.ErrNotFound()
+	}
+	restored, err := s.Guard.UndoRevoke(v.ctx, v.caller(), id)
+	switch {
+	case kindIs(err, fhir.Unprocessable, fhir.Conflict):
+		v.flash(flash{Code: "undo-late"})
+	case err != nil:
+		return err
+	default:
+		v.flash(v.restored(restored.ID))
+	}
+	return v.redirect(v.request.URL.Path)
+}
+
+// restored says of an access who has it again, and until when.
+func (v *visit) restored(id string) flash {
+	said := flash{Code: "restored"}
+	entries, err := v.site.Guard.WhoCanSee(v.ctx, v.caller(), v.param("id"))
+	for _, e := range entries {
+		if err == nil && e.ConsentID == id {
+			said.Name, said.Until = e.Provider.Name, e.Until
+		}
+	}
+	return said
 }

@@ -63,6 +63,9 @@ func (s *site) activityPage(v *visit) error {
 		}
 	}
 	slices.Sort(view.People)
+	if !slices.Contains(view.People, view.Who) { // nobody whom the page offers
+		view.Who = ""
+	}
 	if view.Who != "" {
 		looks = slices.DeleteFunc(looks, func(l consent.Look) bool { return l.Person != view.Who })
 	}

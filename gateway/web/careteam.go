@@ -75,10 +75,14 @@ func (v *visit) directory(query string, team []consent.AccessEntry) ([]consent.P
 	}), nil
 }
 
+// addMember adds somebody to a care team, or puts back who was just taken off.
 func (s *site) addMember(v *visit) error {
 	who, err := v.about()
 	if err != nil {
 		return err
+	}
+	if undo := v.form("undo"); undo != "" {
+		return v.undoRemoval(who.Patient.Patient.ID, undo)
 	}
 	key, err := practitioner(v.form("provider"))
 	if err != nil {
@@ -157,8 +161,31 @@ func (s *site) removeMember(v *visit) error {
 	if err := s.Guard.RemoveFromCareTeam(v.ctx, v.caller(), id, view.Entry.Provider.Key, nil); err != nil {
 		return err
 	}
-	v.flash(flash{Code: "removed", Name: view.Entry.Provider.Name})
-	return v.redirect("/patient/" + id + "/care-team")
+	at := "/patient/" + id + "/care-team"
+	v.flash(flash{Code: "removed", Name: view.Entry.Provider.Name, Undo: view.Entry.Provider.Key.ID, At: at, Ends: s.Now().Add(consent.UndoTime)})
+	return v.redirect(at)
+}
+
+// undoRemoval puts somebody back on the care team as they were on it.
+func (v *visit) undoRemoval(patient, member string) error {
+	key, err := practitioner(member)
+	if err != nil {
+		return err
+	}
+	err = v.site.Guard.UndoRemoval(v.ctx, v.caller(), patient, key)
+	if kindIs(err, fhir.Unprocessable, fhir.Conflict) {
+		v.flash(flash{Code: "undo-late"})
+		return v.redirect(v.request.URL.Path)
+	}
+	if err != nil {
+		return err
+	}
+	team, err := v.teamEntries(patient)
+	if err != nil {
+		return err
+	}
+	v.flash(flash{Code: "back", Name: nameIn(team, key)})
+	return v.redirect(v.request.URL.Path)
 }
 
 // careTeam reads the members of a patient's care teams, for those who see the

@@ -65,7 +65,7 @@ func renderAll(text string, l lang.Language, wrap func(string) string) (map[stri
 				f := frame{Brand: Brand{Name: "Name"}, Page: name, Path: "/", Request: "r", Here: "/", CSRF: "token", Role: role, View: view}
 				if i == 0 {
 					f.Account, f.Person, f.Roles, f.Request = text, text, true, text
-					f.Flash = &flash{Code: "approved", Name: text, Until: now}
+					f.Flash = &flash{Code: "approved", Name: text, Until: now, Undo: "c1", At: f.Path}
 					f.Problems = everyProblem()
 				}
 				html, err := set.render(name, f)
@@ -81,7 +81,7 @@ func renderAll(text string, l lang.Language, wrap func(string) string) (map[stri
 
 func everyProblem() problems {
 	all := problems{}
-	for _, field := range []string{"mrn", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link", "comment", "code", "who", "from", "to", "text", "again", "specialty", "organization"} {
+	for _, field := range []string{"mrn", "send", "family", "given", "birthdate", "patient", "scope", "date", "part", "reason", "token", "npi", "email", "provider", "caller", "check", "asked", "role", "name", "kind", "redirects", "launch", "jwks", "sure", "q", "link", "comment", "code", "who", "from", "to", "text", "again", "specialty", "organization"} {
 		all[field] = "missing"
 	}
 	return all
@@ -171,7 +171,10 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 		"member":    {memberView{about: who, Entry: onTeam}, memberView{}},
 		"invite": {inviteView{about: who, List: []consent.InvitationView{{ID: "i", State: "open", Issued: now, Expires: now, For: text, UsedBy: claimed}, {State: text}}, Email: text, Parts: ticked, Span: "date", Date: text},
 			inviteView{Parts: ticked}},
-		"invited": {invitedView{about: who, Invited: consent.Invited{Token: text, MRN: text, Expires: now}, Link: "http://127.0.0.1/invitation", Back: "/back"}, invitedView{Link: "/", Back: "/back", Staff: true}},
+		"invited": {invitedView{about: who, Invited: consent.Invited{Token: text, MRN: text, Expires: now}, Link: "http://127.0.0.1/invitation", Back: "/back", Email: text}, invitedView{Link: "/", Back: "/back", Email: text, Sent: true}, invitedView{Link: "/", Back: "/back", Staff: true}},
+		"private": {privateView{about: who, AgeRules: consent.AgeRules{From: 13, Until: 18, Between: true}, Kinds: hiddenKinds([]string{"ADOL", "SEX", "STD", "SUD", "PSY", "HIV", "SDV", "X"}), Decide: "either"},
+			privateView{about: about{Patient: card, Self: true}, AgeRules: consent.AgeRules{From: 13, Until: 18, Between: true}, Kinds: hiddenKinds([]string{"ADOL"}), Decide: "either"},
+			privateView{about: about{Patient: card, Self: true}, Decide: "both"}, privateView{about: who, Decide: "both"}, privateView{about: about{Self: true}, Decide: "guardian"}, privateView{}},
 		"activity": {activityView{about: who, People: []string{text}, Who: text, More: true, Days: w.lookDays([]consent.Look{
 			{When: now, Person: text, Organization: text, What: text, Action: text, Why: []consent.BasisCode{consent.BasisCode(text)}, Client: text}, {When: now.AddDate(0, 0, -1), Outcome: "not-found"}})},
 			activityView{}},

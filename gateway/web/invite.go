@@ -29,7 +29,9 @@ type invitedView struct {
 	consent.Invited
 	Link  string // of Validate a Token
 	Staff bool   // made by staff for a caller
-	Back  string // where to go on
+	Back  string // where to go on, and where a mail is asked for
+	Email string // to which it can be mailed; empty: it cannot
+	Sent  bool   // it was
 }
 
 func (s *site) invitationsPage(v *visit) error {
@@ -49,11 +51,14 @@ func (v *visit) showInvite(view inviteView, wrong problems) error {
 	return v.show(http.StatusOK, "invite", view, wrong)
 }
 
-// invite makes an invitation, or cancels one.
+// invite makes an invitation, mails one, or cancels one.
 func (s *site) invite(v *visit) error {
 	who, err := v.about()
 	if err != nil {
 		return err
+	}
+	if token := v.form("send"); token != "" {
+		return v.sendInvitation(who, token)
 	}
 	for _, answer := range []struct {
 		action string
@@ -94,7 +99,11 @@ func (s *site) invite(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.show(http.StatusOK, "invited", invitedView{about: who, Invited: *made, Link: s.Base + "/invitation", Back: v.request.URL.Path}, nil)
+	ready := invitedView{about: who, Invited: *made, Link: s.Base + "/invitation", Back: v.request.URL.Path}
+	if s.Mail != nil {
+		ready.Email = view.Email
+	}
+	return v.show(http.StatusOK, "invited", ready, nil)
 }
 
 // addressee reports whether an invitation can be for an e-mail address, which may

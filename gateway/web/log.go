@@ -34,7 +34,7 @@ var logKinds = []struct {
 }{
 	{"looked", []string{"read", "vread", "search", "search-system", "history", "history-type", "history-system", "$everything", "list-patients", "select", "access", "export", "notify"}},
 	{"changed", []string{"create", "update", "patch", "delete"}},
-	{"access", []string{"request-access", "approve", "decline", "revoke", "withdraw", "lapse", "correct", "invite", "agree to invitation", "redeem-invitation", "add to care team", "remove from care team", "sponsor", "take-up-sponsorship", "confirm-sponsored", "end-sponsored"}},
+	{"access", []string{"request-access", "approve", "decline", "revoke", "withdraw", "lapse", "correct", "invite", "agree to invitation", "redeem-invitation", "add to care team", "remove from care team", "restore", "mail-invitation", "sponsor", "take-up-sponsorship", "confirm-sponsored", "end-sponsored"}},
 	{"emergency", []string{"break-glass", "end-break-glass", "stop-emergency", "review-emergency", "list-emergencies"}},
 	{"signin", []string{"sign-in", "sign-out", "grant-token"}},
 	{"accounts", []string{"register", "link", "unlink", "roles", "appoint", "check-provider", "refuse-provider", "end-account", "find-accounts", "read-account", "list-unchecked"}},

@@ -36,6 +36,9 @@ type frame struct {
 	Title, Content template.HTML // made by render, for the layout
 }
 
+// MayUndo reports whether the page offers to undo what was just done.
+func (f frame) MayUndo() bool { return f.Flash != nil && f.Flash.Undo != "" && f.Flash.At == f.Path }
+
 // Problem gives the code of what is wrong with a field, or "".
 func (f frame) Problem(field string) string { return f.Problems[field] }
 

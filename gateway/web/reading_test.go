@@ -18,7 +18,7 @@ import (
 // familyPages are what patients, parents and guardians read, and what they come
 // past on the way there.
 var familyPages = []string{
-	"family", "decision", "access", "stop", "careteam", "member", "invite", "invited", "activity", "familyemergencies", "apps", "notices",
+	"family", "decision", "access", "stop", "careteam", "member", "invite", "invited", "activity", "private", "familyemergencies", "apps", "notices",
 	"authorize", "signin", "signout", "signedout", "prove", "role", "error",
 }
 

@@ -292,6 +292,11 @@ type flash struct {
 	Until time.Time `json:",omitzero"`
 
 	Private bool `json:",omitempty"` // what is marked as especially private is included
+
+	// What can be undone, for the page at an address alone, and until when.
+	Undo string    `json:",omitempty"`
+	At   string    `json:",omitempty"`
+	Ends time.Time `json:",omitzero"`
 }
 
 func (v *visit) flash(f flash) {
@@ -310,6 +315,9 @@ func (v *visit) popFlash() *flash {
 	var f flash
 	if json.Unmarshal([]byte(text), &f) != nil {
 		return nil
+	}
+	if !v.site.Now().Before(f.Ends) {
+		f.Undo = ""
 	}
 	return &f
 }

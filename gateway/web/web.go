@@ -19,6 +19,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"crypto/cipher"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ import (
 	"mypatients/smart/idp"
 )
 
-// Config is what the pages need. Everything but Brand, Zone, Log, Notices and Roles is
+// Config is what the pages need. Everything but Brand, Zone, Log, Notices, Mail and Roles is
 // required.
 type Config struct {
 	Guard     *consent.Guard
@@ -55,6 +56,10 @@ type Config struct {
 	Brand     Brand
 	Log       *slog.Logger // nil: nothing is logged
 	Notices   Notices      // mails that failed; nil: there are none
+
+	// Mail sends a mail at once, to one address; nil: invitations are not mailed. What
+	// it says of an error is logged, so it must name nobody.
+	Mail func(ctx context.Context, to, subject, text string) error
 
 	// Components adds the page that shows the design system, for anyone.
 	Components bool
@@ -224,12 +229,13 @@ func (s *site) routes(r gin.IRouter) {
 	both("/patient/apps", family, s.appsPage, s.disconnect)
 	both("/patient/notices", family, s.noticesPage, s.chooseNotices)
 	both("/patient/requests/:consent", family, s.decisionPage, s.decide)
-	get("/patient/:id/access", family, s.accessPage)
+	both("/patient/:id/access", family, s.accessPage, s.undoStop)
 	both("/patient/:id/access/:consent", family, s.stopPage, s.stop)
 	both("/patient/:id/care-team", family, s.careTeamPage, s.addMember)
 	both("/patient/:id/care-team/:member", family, s.memberPage, s.removeMember)
 	both("/patient/:id/invitations", family, s.invitationsPage, s.invite)
 	get("/patient/:id/activity", family, s.activityPage)
+	get("/patient/:id/private", family, s.privatePage)
 	get("/patient/:id/emergencies", family, s.familyEmergenciesPage)
 
 	both("/staff", staff, s.staffPage, s.findPatient)

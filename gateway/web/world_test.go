@@ -47,6 +47,7 @@ type world struct {
 	rules *consent.Rules
 	db    store.Store
 	clock *clock
+	mail  func(ctx context.Context, to, subject, text string) error // nil: it is taken and forgotten
 
 	sessions memory
 
@@ -120,7 +121,13 @@ func newWorld(t *testing.T, with ...func(*consent.Config)) *world {
 	err = web.Mount(router, web.Config{
 		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: w.sessions, SignOuts: noSignOuts{},
 		Notices: mailNotices{w.mailer(1)},
-		Now:     now, Key: key, Base: w.base, Zone: zone, Brand: web.Brand{Name: "Test Hospital", Accent: "#104488"},
+		Mail: func(ctx context.Context, to, subject, text string) error {
+			if w.mail == nil {
+				return nil
+			}
+			return w.mail(ctx, to, subject, text)
+		},
+		Now: now, Key: key, Base: w.base, Zone: zone, Brand: web.Brand{Name: "Test Hospital", Accent: "#104488"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,18 @@
     }
   });
 
+  // What can be undone for a moment goes when that is over, but not from under a hand.
+  document.querySelectorAll("[data-over]").forEach(function (form) {
+    function end() {
+      if (form.matches(":hover, :focus-within")) {
+        setTimeout(end, 500);
+        return;
+      }
+      form.classList.add("spent");
+    }
+    setTimeout(end, form.dataset.over * 1000);
+  });
+
   // A form is sent once, however often its button is pressed.
   document.addEventListener("submit", function (event) {
     var form = event.target;
