@@ -37,7 +37,9 @@ var (
 	handleLink  = regexp.MustCompile(`href="/(?:requests/new|emergency)\?patient=([^"]+)"`)
 	requestLink = regexp.MustCompile(`href="/patient/requests/([^"]+)"`)
 	stopLink    = regexp.MustCompile(`href="/patient/pt-2/access/([^"]+)"`)
+	ownRequest  = regexp.MustCompile(`name="request" value="([^"]+)"`)
 	accountLink = regexp.MustCompile(`href="/staff/accounts/([^"]+)"`)
+	tokenShown  = regexp.MustCompile(`class="unseen">([0-9A-Z]{5}(?:-[0-9A-Z]{5}){3})<`)
 	codeShown   = regexp.MustCompile(`translate="no">([^<]+)<`)
 )
 
@@ -48,22 +50,35 @@ func (c *chrome) happen(t *testing.T, reason string) {
 	handle := func(b *browser, mrn string) string {
 		return found(t, handleLink, b.submit(b.open(c.URL+"/"), "mrn", url.Values{"mrn": {mrn}}))
 	}
-	ask := func(mrn string) {
-		form := okafor.open(c.URL + "/requests/new?patient=" + handle(okafor, mrn))
-		okafor.submit(form, "reason", url.Values{"reason": {reason}, "part": nil, "private": nil, "confidential": nil})
+	ask := func(who *browser, mrn string) {
+		form := who.open(c.URL + "/requests/new?patient=" + handle(who, mrn))
+		who.submit(form, "reason", url.Values{"reason": {reason}, "part": nil, "private": nil, "confidential": nil})
 	}
 	grace := c.signedIn(t, "grace")
-	ask("1002")
+	ask(okafor, "1002")
 	answer := grace.open(c.URL + "/patient/requests/" + found(t, requestLink, grace.open(c.URL+"/patient")))
 	grace.submit(answer, "part", url.Values{"action": {"less"}, "what": {"parts"}, "part": {"problems", "results"}, "private": nil})
-	ask("1001")
+	ask(okafor, "1001")
 	c.made["waiting"] = found(t, requestLink, grace.open(c.URL+"/patient"))
 	c.made["approved"] = found(t, stopLink, grace.open(c.URL+"/patient/pt-2/access"))
 	okafor.open(c.URL + "/patients/pt-2")
-	invite := grace.open(c.URL + "/patient/pt-1/invitations")
-	grace.submit(invite, "email", url.Values{"email": {"someone@example.org"}})
-
 	baker := c.signedIn(t, "dr.baker")
+	ask(baker, "1001")
+	c.made["differs"] = found(t, ownRequest, baker.open(c.URL+"/requests"))
+	luis := c.signedIn(t, "luis")
+	for who, answer := range map[*browser]string{luis: "decline", grace: "approve"} {
+		who.submit(who.open(c.URL+"/patient/requests/"+c.made["differs"]), "version", url.Values{"action": {answer}, "private": nil})
+	}
+	invite := func(patient, email string) string {
+		form := grace.open(c.URL + "/patient/" + patient + "/invitations")
+		return found(t, tokenShown, grace.submit(form, "email", url.Values{"email": {email}, "part": nil}))
+	}
+	used := baker.submit(baker.open(c.URL+"/invitation"), "token", url.Values{"token": {invite("pt-2", "")}, "mrn": {"1002"}})
+	if used.at.Path != "/patients/pt-2" {
+		t.Fatalf("the token was not accepted: %s", used.text)
+	}
+	invite("pt-2", "")
+	invite("pt-1", "someone@example.org")
 	emergency := baker.open(c.URL + "/emergency?patient=" + handle(baker, "1001"))
 	baker.submit(emergency, "reason", url.Values{"reason": {reason}, "sure": {"yes"}})
 
@@ -88,11 +103,14 @@ func (c *chrome) happen(t *testing.T, reason string) {
 	waitForMail(t, c)
 }
 
+// demoSignIn leads to the demo's issuer, also where there are others, and on.
+const demoSignIn = "/signin?provider=demo&next="
+
 // signedIn is somebody's browser without a window.
 func (c *chrome) signedIn(t *testing.T, who string) *browser {
 	t.Helper()
 	b := newBrowser(t)
-	b.submit(b.open(c.URL+"/notices"), "username", url.Values{"username": {who}, "password": {demo.Password}})
+	b.submit(b.open(c.URL+demoSignIn+"/notices"), "username", url.Values{"username": {who}, "password": {demo.Password}})
 	return b
 }
 

@@ -40,6 +40,11 @@ func forge(v *visitor) {
 	v.do("spoil the form", chromedp.Evaluate[chromedp.Void](`document.querySelectorAll("[name=csrf]").forEach(i => i.value = "x")`))
 }
 
+// belate has the page undo something that nobody did, as one of yesterday would.
+func belate(v *visitor) {
+	v.do("spoil what is undone", chromedp.Evaluate[chromedp.Void](`document.querySelector("[name=undo]").value = "x"`))
+}
+
 // menu opens the menu under the person's name.
 func menu(v *visitor) {
 	v.do("open the menu", chromedp.Click(`//details[contains(@class, "menu")]/summary`, chromedp.NodeVisible))
@@ -139,15 +144,23 @@ var tours = []tour{
 		{"request-less", "/patient/requests/:consent", does(open("/patient/requests/{waiting}"), unfold("Approve less"), unfold("What happens when I approve?"))},
 		{"request-less-problem", "/patient/requests/:consent", does(open("/patient/requests/{waiting}"), unfold("Approve less"), tick("Until a date"), press("Approve this much"))},
 		{"who-can-see", "/patient/:id/access", does(open("/patient/pt-2/access"))},
+		{"request-differs", "/patient/requests/:consent", does(open("/patient/requests/{differs}"))},
+		{"request-approved", "/patient/requests/:consent", does(open("/patient/requests/{approved}"))},
 		{"stop-access", "/patient/:id/access/:consent", does(open("/patient/pt-2/access/{approved}"))},
+		{"access-undone", "/patient/:id/access", does(open("/patient/pt-2/access"), follow("of Dr. James"), press("Stop access"), press("Undo"))},
+		{"access-stopped", "/patient/:id/access", does(open("/patient/pt-2/access"), follow("of Dr. James"), press("Stop access"))},
 		{"care-team", "/patient/:id/care-team", does(open("/patient/pt-1/care-team"))},
 		{"care-team-search", "/patient/:id/care-team", does(open("/patient/pt-1/care-team?q=okafor"))},
 		{"care-team-search-nobody", "/patient/:id/care-team", does(open("/patient/pt-2/care-team?q=nobodyhere"))},
 		{"care-team-remove", "/patient/:id/care-team/:member", does(open("/patient/pt-1/care-team/pr-chen"))},
+		{"care-team-undone", "/patient/:id/care-team", does(open("/patient/pt-1/care-team"), follow("Remove"), press("Remove"), press("Undo"))},
+		{"undo-too-late", "/patient/:id/care-team", does(open("/patient/pt-1/care-team"), follow("Remove"), press("Remove"), belate, press("Undo"))},
 		{"invite", "/patient/:id/invitations", does(open("/patient/pt-2/invitations"))},
 		{"invite-problem", "/patient/:id/invitations", does(open("/patient/pt-2/invitations"), fill("E-mail of the provider", "x"), tick("Until a date"), press("Make an invitation"))},
 		{"invitation-ready", "/patient/:id/invitations", does(open("/patient/pt-1/invitations"), press("Make an invitation"))},
+		{"invitation-sent", "/patient/:id/invitations", does(open("/patient/pt-1/invitations"), fill("E-mail of the provider", "someone@example.org"), press("Make an invitation"), press("Send"))},
 		{"invitations", "/patient/:id/invitations", does(open("/patient/pt-1/invitations"))},
+		{"invitation-cancelled", "/patient/:id/invitations", does(open("/patient/pt-2/invitations"), press("Cancel"))},
 		{"who-looked", "/patient/:id/activity", does(open("/patient/pt-1/activity"))},
 		{"family-emergencies", "/patient/:id/emergencies", does(open("/patient/pt-1/emergencies"))},
 		{"family-emergencies-none", "/patient/:id/emergencies", does(open("/patient/pt-2/emergencies"))},
@@ -160,8 +173,18 @@ var tours = []tour{
 	}},
 	{"ava", []pageState{
 		{"teen-home", "/patient", does(open("/patient"))},
+		{"teen-private", "/patient/:id/private", does(open("/patient/pt-3/private"))},
 		{"teen-invite", "/patient/:id/invitations", does(open("/patient/pt-3/invitations"))},
 		{"my-apps-none", "/patient/apps", does(open("/patient/apps"))},
+	}},
+	{"helen", []pageState{
+		{"teen-parent-home", "/patient", does(open("/patient"))},
+		{"teen-parent-private", "/patient/:id/private", does(open("/patient/pt-3/private"))},
+		{"invitations-none", "/patient/:id/invitations", does(open("/patient/pt-3/invitations"))},
+	}},
+	{"noah", []pageState{
+		{"own-home", "/patient", does(open("/patient"))},
+		{"who-looked-nobody", "/patient/:id/activity", does(open("/patient/pt-4/activity"))},
 	}},
 	{"sam", []pageState{
 		{"staff", "/staff", does(open("/staff"))},

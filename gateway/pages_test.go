@@ -61,7 +61,7 @@ type album struct {
 func (a *album) tour(t *testing.T, tour tour) {
 	v := a.visitor(t, tour.who)
 	if tour.who != "" {
-		v.enter("/notices")
+		v.enter(demoSignIn + "/notices")
 	}
 	for _, state := range tour.states {
 		t.Run(state.name, func(t *testing.T) {
