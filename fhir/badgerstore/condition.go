@@ -3,7 +3,6 @@ package badgerstore
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"mypatients/fhir/store"
 )
@@ -24,8 +23,10 @@ type (
 	some  []condition
 	not   struct{ inner condition }
 	match struct {
-		name string
-		test func([]byte) bool
+		name  string
+		leaf  store.Expr
+		set   map[string]struct{} // the values of an In, made when it begins to pay
+		asked int
 	}
 	ref struct {
 		name   string
@@ -61,11 +62,9 @@ func compile(e store.Expr) (condition, error) {
 		return all(nil), nil
 	case store.And:
 		parts, err := compileAll(e)
-		slices.SortStableFunc(parts, func(a, b condition) int { return a.effort() - b.effort() })
 		return all(parts), err
 	case store.Or:
 		parts, err := compileAll(e)
-		slices.SortStableFunc(parts, func(a, b condition) int { return a.effort() - b.effort() })
 		return some(parts), err
 	case store.Not:
 		inner, err := compile(e.Expr)
@@ -78,68 +77,94 @@ func compile(e store.Expr) (condition, error) {
 	return compileLeaf(e)
 }
 
+// compileAll gives the parts, the cheap ones first. There are few, and each search does
+// this.
 func compileAll[E ~[]store.Expr](list E) ([]condition, error) {
-	parts := make([]condition, len(list))
-	for i, e := range list {
+	parts, efforts := make([]condition, len(list)), make([]int, 0, 16)
+	for n, e := range list {
 		part, err := compile(e)
 		if err != nil {
 			return nil, err
 		}
-		parts[i] = part
+		effort := part.effort()
+		efforts = append(efforts, effort)
+		for ; n > 0 && efforts[n-1] > effort; n-- {
+			parts[n], efforts[n] = parts[n-1], efforts[n-1]
+		}
+		parts[n], efforts[n] = part, effort
 	}
 	return parts, nil
 }
 
 func compileLeaf(e store.Expr) (condition, error) {
+	name := ""
 	switch e := e.(type) {
 	case store.Equal:
-		return &match{e.Name, func(v []byte) bool { return string(v) == e.Value }}, nil
+		name = e.Name
 	case store.In:
-		return &match{e.Name, oneOf(e.Values)}, nil
+		name = e.Name
 	case store.Prefix:
-		prefix := []byte(e.Prefix)
-		return &match{e.Name, func(v []byte) bool { return bytes.HasPrefix(v, prefix) }}, nil
+		name = e.Name
 	case store.Contains:
-		part := []byte(e.Part)
-		return &match{e.Name, func(v []byte) bool { return bytes.Contains(v, part) }}, nil
+		name = e.Name
 	case store.Range:
-		return &match{e.Name, func(v []byte) bool { return within(v, e.From, e.To) }}, nil
+		name = e.Name
 	case store.Span:
-		return &match{e.Name, inSpan(e)}, nil
+		name = e.Name
 	case store.Exists:
-		return &match{e.Name, func([]byte) bool { return true }}, nil
+		name = e.Name
+	default:
+		return nil, fmt.Errorf("badgerstore: no such condition: %T", e)
 	}
-	return nil, fmt.Errorf("badgerstore: no such condition: %T", e)
+	return &match{name: name, leaf: e}, nil
+}
+
+// test judges one value.
+func (c *match) test(v []byte) bool {
+	switch e := c.leaf.(type) {
+	case store.Equal:
+		return string(v) == e.Value
+	case store.In:
+		return c.oneOf(e.Values, v)
+	case store.Prefix:
+		return len(v) >= len(e.Prefix) && string(v[:len(e.Prefix)]) == e.Prefix
+	case store.Contains:
+		return bytes.Contains(v, []byte(e.Part))
+	case store.Range:
+		return within(v, e.From, e.To)
+	case store.Span:
+		return inSpan(e, v)
+	}
+	return true // store.Exists
 }
 
 func within(v []byte, from, to string) bool {
 	return string(v) >= from && (to == "" || string(v) < to)
 }
 
-func inSpan(e store.Span) func([]byte) bool {
-	return func(v []byte) bool {
-		return len(v) >= e.Split && within(v[:e.Split], e.HeadFrom, e.HeadTo) && within(v[e.Split:], e.TailFrom, e.TailTo)
-	}
+func inSpan(e store.Span, v []byte) bool {
+	return len(v) >= e.Split && within(v[:e.Split], e.HeadFrom, e.HeadTo) && within(v[e.Split:], e.TailFrom, e.TailTo)
 }
 
-// oneOf looks values up in a set, which is made when it begins to pay: a search
-// within one record asks once or twice.
-func oneOf(values []string) func([]byte) bool {
-	var set map[string]struct{}
-	asked := 0
-	return func(v []byte) bool {
-		if asked++; set == nil && (asked <= 8 || len(values) <= 4) {
-			return slices.ContainsFunc(values, func(s string) bool { return s == string(v) })
-		}
-		if set == nil {
-			set = make(map[string]struct{}, len(values))
-			for _, s := range values {
-				set[s] = struct{}{}
+// oneOf looks values up in a set when that begins to pay: a search within one record
+// asks once or twice.
+func (c *match) oneOf(values []string, v []byte) bool {
+	if c.asked++; c.set == nil && (c.asked <= 8 || len(values) <= 4) {
+		for _, s := range values {
+			if s == string(v) {
+				return true
 			}
 		}
-		_, ok := set[string(v)]
-		return ok
+		return false
 	}
+	if c.set == nil {
+		c.set = make(map[string]struct{}, len(values))
+		for _, s := range values {
+			c.set[s] = struct{}{}
+		}
+	}
+	_, ok := c.set[string(v)]
+	return ok
 }
 
 func (c all) effort() int    { return total(c) }

@@ -286,7 +286,7 @@ func (q *query) pieces(e store.Expr) ([]piece, bool) {
 		if len(to) > e.Split {
 			to = "" // a value may be longer than its head and so lie behind
 		}
-		return q.stretch(e.Name, values(e.HeadFrom, to), inSpan(e))
+		return q.stretch(e.Name, values(e.HeadFrom, to), func(v []byte) bool { return inSpan(e, v) })
 	case store.Contains:
 		part := []byte(e.Part)
 		return q.stretch(e.Name, values("", ""), func(v []byte) bool { return bytes.Contains(v, part) })
