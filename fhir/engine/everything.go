@@ -92,7 +92,7 @@ func (tx *Tx) PatientEverything(patients []string, q EverythingQuery, sight Sigh
 	page := &fhir.Page{Applied: q.Applied.Encode(), Subset: q.Subset}
 	if len(rows) > q.Count {
 		rows = rows[:q.Count]
-		page.Next = withCursor(q.Applied, rows[q.Count-1].Key.String())
+		page.Next = withCursor(page.Applied, rows[q.Count-1].Key.String())
 	} else if q.Cursor == "" {
 		total := len(rows)
 		page.Total = &total

@@ -64,7 +64,7 @@ func (tx *Tx) historyPage(q HistoryQuery, rows []*store.Version, next string) (*
 	page := &fhir.Page{Applied: q.Applied.Encode(), Subset: q.Subset}
 	if next != "" {
 		rows = rows[:q.Count]
-		page.Next = withCursor(q.Applied, next)
+		page.Next = withCursor(page.Applied, next)
 	} else if q.Cursor == "" {
 		total := len(rows)
 		page.Total = &total

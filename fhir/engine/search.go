@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"maps"
 	"net/url"
+	"strings"
 
 	"mypatients/fhir"
 	"mypatients/fhir/search"
@@ -44,7 +44,7 @@ func (tx *Tx) Search(q *search.Query, sight Sight) (*fhir.Page, error) {
 	more := len(hits) > q.Count
 	if more {
 		hits = hits[:q.Count]
-		page.Next = withCursor(q.Applied, hits[q.Count-1].Position)
+		page.Next = withCursor(page.Applied, hits[q.Count-1].Position)
 	}
 	matches := make([]*store.Version, len(hits))
 	for i, h := range hits {
@@ -81,11 +81,8 @@ func (tx *Tx) fill(page *fhir.Page, q *search.Query, matches []*store.Version, m
 	return err
 }
 
-func withCursor(applied url.Values, position string) string {
-	values := maps.Clone(applied)
-	if values == nil {
-		values = url.Values{}
-	}
-	values.Set("_cursor", position)
-	return values.Encode()
+// withCursor gives the query of the page behind a position; applied is that of this one,
+// without a cursor.
+func withCursor(applied, position string) string {
+	return strings.TrimPrefix(applied+"&_cursor="+url.QueryEscape(position), "&")
 }

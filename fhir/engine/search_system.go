@@ -37,7 +37,7 @@ func (tx *Tx) SearchSystem(queries []*search.Query, sight Sight) (*fhir.Page, er
 	if more {
 		rows = rows[:q.Count]
 		if last := q.Count - 1; last >= 0 {
-			page.Next = withCursor(q.Applied, strconv.Itoa(rows[last].at)+"."+rows[last].Position)
+			page.Next = withCursor(page.Applied, strconv.Itoa(rows[last].at)+"."+rows[last].Position)
 		}
 	}
 	matches := make([]*store.Version, len(rows))
