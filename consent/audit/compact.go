@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"mypatients/fhir"
 )
 
 // An entry is written with each answer, so it is written by hand, as JSON that
@@ -29,8 +31,8 @@ func appendEntry(b []byte, e *Entry) ([]byte, error) {
 			b = appendText(appendName(b, f.name), f.value)
 		}
 	}
-	if len(e.Returned) > 0 {
-		b = appendKeys(appendName(b, "i"), e.Returned)
+	if len(e.Returned)+len(e.Page) > 0 {
+		b = appendKeys(appendName(b, "i"), e.Returned, e.Page)
 	}
 	for _, f := range [...]struct {
 		name string
@@ -69,43 +71,58 @@ func appendList(b []byte, list []string) []byte {
 }
 
 // appendText writes a JSON string.
-func appendText(b []byte, s string) []byte { return appendRest(append(b, '"'), s) }
+func appendText[S string | []byte](b []byte, s S) []byte { return appendRest(append(b, '"'), s) }
 
 // appendRest writes a JSON string whose opening quote is there.
-func appendRest(b []byte, s string) []byte {
+func appendRest[S string | []byte](b []byte, s S) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s) // a string always has a JSON form
+			quoted, _ := json.Marshal(string(s)) // a string always has a JSON form
 			return append(b, quoted[1:]...)
 		}
 	}
 	return append(append(b, s...), '"')
 }
 
-// appendKeys writes keys of resources, each without what it has in common with the
-// one before: how many bytes that are, a colon, and the rest. A key that begins
-// anew is written whole; one that begins with a digit, as no type does, would be
-// taken for a rest.
-func appendKeys(b []byte, keys []string) []byte {
+// appendKeys writes keys of resources, and those of a page, each without what it has in
+// common with the one before.
+func appendKeys(b []byte, keys []string, page []fhir.Entry) []byte {
 	b = append(b, '[')
-	last := ""
-	for i, key := range keys {
-		if i > 0 {
+	var last, key []byte
+	add := func(parts ...string) {
+		if b[len(b)-1] != '[' {
 			b = append(b, ',')
 		}
-		n := 0
-		for n < len(key) && n < len(last) && key[n] == last[n] && key[n] <= '~' {
-			n++
+		key = key[:0]
+		for _, p := range parts {
+			key = append(key, p...)
 		}
-		if n < 4 && (key == "" || key[0] > '9') {
-			b = appendText(b, key)
-		} else {
-			b = strconv.AppendInt(append(b, '"'), int64(n), 10)
-			b = appendRest(append(b, ':'), key[n:])
+		b = appendKey(b, key, last)
+		last, key = key, last
+	}
+	for _, k := range keys {
+		add(k)
+	}
+	for i := range page {
+		if r := page[i].Resource; r != nil {
+			add(string(r.Type), "/", r.ID)
 		}
-		last = key
 	}
 	return append(b, ']')
+}
+
+// appendKey writes a key behind another: how many bytes they share, a colon, and the
+// rest. One that begins anew is written whole; one that begins with a digit, as no type
+// does, would be taken for a rest.
+func appendKey(b, key, last []byte) []byte {
+	n := 0
+	for n < len(key) && n < len(last) && key[n] == last[n] && key[n] <= '~' {
+		n++
+	}
+	if n < 4 && (len(key) == 0 || key[0] > '9') {
+		return appendText(b, key)
+	}
+	return appendRest(append(strconv.AppendInt(append(b, '"'), int64(n), 10), ':'), key[n:])
 }
 
 // expand puts keys together that appendKeys wrote; ok is false when it did not.
