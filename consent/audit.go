@@ -17,7 +17,9 @@ import (
 // An auditEntry is an entry of the log that is being made; see [audit.Entry].
 type auditEntry struct {
 	audit.Entry
-	log *audit.Log
+	log     *audit.Log
+	applied url.Values // the parameters of a search, until their names are noted
+	shown   *sighting  // by which the page was found, until whose record it shows is noted; see settle
 }
 
 // entry begins an audit entry for a call.
@@ -84,29 +86,6 @@ func (e *auditEntry) returned(r *fhir.Resource) {
 	e.owners(store.Terms(r.Terms))
 }
 
-// returnedAll is returned for what a page holds; the keys share one string.
-func (e *auditEntry) returnedAll(entries []fhir.Entry) {
-	size := 0
-	for _, entry := range entries {
-		if r := entry.Resource; r != nil {
-			size += len(r.Type) + 1 + len(r.ID)
-		}
-	}
-	var all strings.Builder
-	all.Grow(size)
-	e.Returned = slices.Grow(e.Returned, len(entries))
-	for _, entry := range entries {
-		if r := entry.Resource; r != nil {
-			from := all.Len()
-			all.WriteString(string(r.Type))
-			all.WriteByte('/')
-			all.WriteString(r.ID)
-			e.Returned = append(e.Returned, all.String()[from:])
-			e.owners(store.Terms(r.Terms))
-		}
-	}
-}
-
 // owners notes the patients to whom terms say that something belongs.
 func (e *auditEntry) owners(terms store.Terms) {
 	last := len(e.Patients) - 1
@@ -121,35 +100,60 @@ func (e *auditEntry) owners(terms store.Terms) {
 // page notes what a page returns, and on which bases.
 func (e *auditEntry) page(tx *engine.Tx, s *sighting, page *fhir.Page) error {
 	e.from(s.person)
-	e.returnedAll(page.Entries)
-	decided := map[string]bool{}
-	for _, d := range s.decisions {
-		if slices.Contains(e.Patients, d.patient) || len(s.decisions) == 1 && s.joined == nil {
-			decided[d.patient] = true
-			e.concern(d)
-		}
+	e.Page, e.shown = page.Entries, s
+	if s.joined == nil {
+		return nil
 	}
-	joined, err := s.joinedBases(tx, slices.DeleteFunc(slices.Clone(e.Patients), func(p string) bool { return decided[p] }))
+	e.settle()
+	joined, err := s.joinedBases(tx, slices.DeleteFunc(slices.Clone(e.Patients), func(p string) bool { return e.Bases[p] != nil }))
 	for patient, bases := range joined {
 		e.concern(&decision{patient: patient, bases: bases})
 	}
 	return err
 }
 
+// settle notes whose record a page shows, and the bases that decisions found: when
+// the entry is written, unless that was done before.
+func (e *auditEntry) settle() {
+	if e.applied != nil {
+		e.Query, e.applied = parameterNames(e.applied), nil
+	}
+	s := e.shown
+	if s == nil {
+		return
+	}
+	e.shown = nil
+	for i := range e.Page {
+		if r := e.Page[i].Resource; r != nil {
+			e.owners(store.Terms(r.Terms))
+		}
+	}
+	for _, d := range s.decisions {
+		if len(s.decisions) == 1 && s.joined == nil || slices.Contains(e.Patients, d.patient) {
+			e.concern(d)
+		}
+	}
+}
+
 // asked notes the parameters of a search, by their names alone: values can be
 // clinical. When it is about one patient, it is so whatever it finds.
 func (e *auditEntry) asked(s *sighting, applied url.Values, first bool) {
-	var names []string
+	e.applied = applied
+	if first && len(s.decisions) == 1 && s.joined == nil {
+		e.Asked = []string{s.decisions[0].patient}
+	}
+}
+
+// parameterNames gives the names of parameters, in order.
+func parameterNames(applied url.Values) string {
+	names := make([]string, 0, len(applied))
 	for name := range applied {
 		if name != "_cursor" && isParameterName(name) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	e.Query = strings.Join(names, "&")
-	if first && len(s.decisions) == 1 && s.joined == nil {
-		e.Asked = []string{s.decisions[0].patient}
-	}
+	return strings.Join(names, "&")
 }
 
 // isParameterName holds for up to a hundred letters, digits and _ . : -, of which
@@ -182,6 +186,7 @@ func fileAll(tx *engine.Tx, entries []*auditEntry) error {
 	}
 	plain := make([]*audit.Entry, len(entries))
 	for i, e := range entries {
+		e.settle()
 		plain[i] = &e.Entry
 	}
 	ended, err := entries[0].log.Put(tx.Writer(), plain)
@@ -196,6 +201,7 @@ type auditor struct{ log *audit.Log }
 
 // write returns when the entry is durable: no audit, no answer.
 func (a *auditor) write(ctx context.Context, e *auditEntry) error {
+	e.settle()
 	err := a.log.Write(ctx, &e.Entry)
 	switch {
 	case err == nil:
@@ -209,8 +215,9 @@ func (a *auditor) write(ctx context.Context, e *auditEntry) error {
 // refused audits a call that was refused and gives back its error. It stands in the
 // logs of those to whom belongs what the call was about.
 func (g *Guard) refused(ctx context.Context, e *auditEntry, err error) error {
+	e.settle()
 	e.Outcome = fhir.KindOf(err).String()
-	e.Returned = nil
+	e.Returned, e.Page = nil, nil
 	if viewErr := g.ownersOfAbout(ctx, e); viewErr != nil {
 		return viewErr
 	}

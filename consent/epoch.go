@@ -1,13 +1,8 @@
 package consent
 
 import (
-	"container/list"
 	"encoding/binary"
-	"maps"
-	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
@@ -137,125 +132,4 @@ func epochOf(r store.Reader, key string) (uint64, error) {
 		return 0, fhir.Errorf(fhir.Internal, "An epoch is damaged.")
 	}
 	return binary.BigEndian.Uint64(rec.Value), nil
-}
-
-// A stamp is the epochs that a cached value rests on.
-type stamp map[string]uint64
-
-func stampOf(r store.Reader, keys []string) (stamp, error) {
-	if err := store.ReadRecords(r, recordEpoch, slices.Values(keys)); err != nil {
-		return nil, err
-	}
-	s := make(stamp, len(keys))
-	for _, k := range keys {
-		n, err := epochOf(r, k)
-		if err != nil {
-			return nil, err
-		}
-		s[k] = n
-	}
-	return s, nil
-}
-
-func (s stamp) holds(r store.Reader) (bool, error) {
-	if err := store.ReadRecords(r, recordEpoch, maps.Keys(s)); err != nil {
-		return false, err
-	}
-	for k, n := range s {
-		now, err := epochOf(r, k)
-		if err != nil || now != n {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
-// A cache keeps values with the epochs and the time until which they hold. Every
-// look-up compares both in the snapshot of the call that uses the value.
-type cache[V any] struct {
-	mu    sync.Mutex
-	max   int
-	items map[string]*list.Element
-	order *list.List // most recently used first
-}
-
-type cached[V any] struct {
-	key   string
-	value V
-	stamp stamp
-	from  time.Time
-	until time.Time // zero: no boundary
-}
-
-func newCache[V any](size int) *cache[V] {
-	return &cache[V]{max: size, items: map[string]*list.Element{}, order: list.New()}
-}
-
-// get gives the value under a key, made by fill when there is none that holds.
-// fill says which epochs and until when its value rests on. What is made inside a
-// transaction that has written rests on epochs that may never come to be, or come
-// to mean something else: it is kept for that transaction alone.
-func (c *cache[V]) get(tx *engine.Tx, key string, fill func() (v V, rests []string, until time.Time, err error)) (V, error) {
-	var zero V
-	own := memoKey{c, key}
-	item, _ := tx.Memo()[own].(*cached[V])
-	if item == nil {
-		item = c.find(key)
-	}
-	if item != nil && !tx.Now().Before(item.from) && (item.until.IsZero() || tx.Now().Before(item.until)) {
-		ok, err := item.stamp.holds(tx.Reader())
-		if err != nil {
-			return zero, err
-		}
-		if ok {
-			return item.value, nil
-		}
-	}
-	v, rests, until, err := fill()
-	if err != nil {
-		return zero, err
-	}
-	s, err := stampOf(tx.Reader(), rests)
-	if err != nil {
-		return zero, err
-	}
-	if item = (&cached[V]{key, v, s, tx.Now(), until}); tx.Wrote() {
-		tx.Memo()[own] = item
-	} else {
-		c.put(item)
-	}
-	return v, nil
-}
-
-// A memoKey is where a transaction that has written keeps a value of a cache.
-type memoKey struct {
-	cache any
-	key   string
-}
-
-func (c *cache[V]) find(key string) *cached[V] {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.items[key]
-	if e == nil {
-		return nil
-	}
-	c.order.MoveToFront(e)
-	return e.Value.(*cached[V])
-}
-
-func (c *cache[V]) put(item *cached[V]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e := c.items[item.key]; e != nil {
-		e.Value = item
-		c.order.MoveToFront(e)
-		return
-	}
-	c.items[item.key] = c.order.PushFront(item)
-	if len(c.items) > c.max {
-		last := c.order.Back()
-		c.order.Remove(last)
-		delete(c.items, last.Value.(*cached[V]).key)
-	}
 }

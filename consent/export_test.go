@@ -63,6 +63,6 @@ func (g *Guard) ListAtMost(patients int) { g.maxListed = patients }
 
 // Forget empties the caches.
 func (g *Guard) Forget() {
-	g.persons, g.decisions, g.panels = newCache[*person](maxPersons), newCache[*decision](maxDecisions), newCache[*panel](maxPanels)
-	g.large = newCache[bool](maxPersons)
+	g.persons, g.decisions, g.panels = newCache[who, *person](maxPersons), newCache[about, *decision](maxDecisions), newCache[who, *panel](maxPanels)
+	g.large, g.denied = newCache[who, bool](maxPersons), newCache[string, []string](1)
 }

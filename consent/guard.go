@@ -79,12 +79,13 @@ type Guard struct {
 
 	maxListed   int
 	auditor     *auditor
-	persons     *cache[*person]
-	decisions   *cache[*decision]
-	emergencies *cache[[]*emergency.Session] // that grants have begun and that run
-	panels      *cache[*panel]
-	large       *cache[bool] // whether callers have very many patients
-	accounts    *cache[*Account]
+	persons     *cache[who, *person]
+	decisions   *cache[about, *decision]
+	emergencies *cache[string, []*emergency.Session] // that grants have begun and that run
+	panels      *cache[who, *panel]
+	large       *cache[who, bool]        // whether callers have very many patients
+	denied      *cache[string, []string] // care teams and groups that consents deny
+	accounts    *cache[string, *Account]
 	statement   atomic.Pointer[statement]
 	faults      faults
 }
@@ -126,9 +127,9 @@ func New(c Config) (*Guard, error) {
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
 		standing: c.Standing, endpoint: c.Endpoint, translate: c.Translate,
-		auditor: &auditor{log}, persons: newCache[*person](maxPersons),
-		decisions: newCache[*decision](maxDecisions), panels: newCache[*panel](maxPanels), large: newCache[bool](maxPersons), maxListed: cmp.Or(c.ListAtMost, maxListed),
-		accounts: newCache[*Account](maxAccounts), emergencies: newCache[[]*emergency.Session](maxPersons),
+		auditor: &auditor{log}, persons: newCache[who, *person](maxPersons),
+		decisions: newCache[about, *decision](maxDecisions), panels: newCache[who, *panel](maxPanels), large: newCache[who, bool](maxPersons), maxListed: cmp.Or(c.ListAtMost, maxListed),
+		accounts: newCache[string, *Account](maxAccounts), emergencies: newCache[string, []*emergency.Session](maxPersons), denied: newCache[string, []string](1),
 		faults: faults{tell: c.Unreadable, seen: map[fhir.Key]UnreadableConsent{}},
 	}, nil
 }
@@ -148,7 +149,7 @@ func derive(key []byte, use string) []byte {
 
 // cachedPerson is [Guard.personOf] through the cache.
 func (g *Guard) cachedPerson(tx *engine.Tx, c Caller) (*person, error) {
-	return g.persons.get(tx, callerKey(c), func() (*person, []string, time.Time, error) {
+	return g.persons.get(tx, whoIs(c), func() (*person, []string, time.Time, error) {
 		p, err := g.personOf(tx, c)
 		if err != nil {
 			return nil, nil, time.Time{}, err
@@ -164,11 +165,11 @@ func (g *Guard) cachedDecision(tx *engine.Tx, c Caller, p *person, patient strin
 	if err != nil {
 		return nil, err
 	}
-	who := callerKey(c) + " " + patient
+	of := about{who: whoIs(c), patient: patient}
 	if s != nil {
-		who += " " + s.ID
+		of.emergency = s.ID
 	}
-	return g.decisions.get(tx, who, func() (*decision, []string, time.Time, error) {
+	return g.decisions.get(tx, of, func() (*decision, []string, time.Time, error) {
 		key, err := patientKey(patient)
 		if err != nil {
 			return nil, nil, time.Time{}, err
@@ -190,8 +191,26 @@ func (g *Guard) decideWith(tx *engine.Tx, p *person, patient fhir.Key, s *emerge
 	return d, err
 }
 
-// callerKey tells callers apart as far as decisions go: the person in their
-// role, whatever the client.
+// A who tells callers apart as far as decisions go: the person in their role,
+// whatever the client.
+type who struct {
+	role          smart.Role
+	user, persons string
+}
+
+func whoIs(c Caller) who {
+	return who{c.Identity.Role, c.Identity.FHIRUser, strings.Join(c.Identity.Persons, ",")}
+}
+
+// callerKey is a who as text.
 func callerKey(c Caller) string {
-	return string(c.Identity.Role) + " " + c.Identity.FHIRUser + " " + strings.Join(c.Identity.Persons, ",")
+	w := whoIs(c)
+	return string(w.role) + " " + w.user + " " + w.persons
+}
+
+// An about is what a decision is about: who wants to see whose record, and in which
+// emergency, if it is one.
+type about struct {
+	who
+	patient, emergency string
 }

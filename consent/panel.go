@@ -34,7 +34,7 @@ const joinedFor = time.Hour
 // who name them as PCP, as member of a care team or in a consent; the patient
 // themself; the children of a guardian.
 func (g *Guard) panel(tx *engine.Tx, c Caller, p *person) (*panel, error) {
-	return g.panels.get(tx, callerKey(c), func() (*panel, []string, time.Time, error) {
+	return g.panels.get(tx, whoIs(c), func() (*panel, []string, time.Time, error) {
 		until := earliest(nextMidnight(tx.Now(), g.zone), tx.Now(), p.until)
 		if p.is(smart.Sponsored) {
 			list, rests, err := g.sponsoredPanel(tx, p)
@@ -48,7 +48,7 @@ func (g *Guard) panel(tx *engine.Tx, c Caller, p *person) (*panel, error) {
 		if !tx.Derived() {
 			l.max = maxUnbounded
 		}
-		large, err := g.large.get(tx, callerKey(c), func() (bool, []string, time.Time, error) {
+		large, err := g.large.get(tx, whoIs(c), func() (bool, []string, time.Time, error) {
 			err := l.all()
 			return l.full(), nil, tx.Now().Add(joinedFor), err
 		})

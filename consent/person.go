@@ -155,32 +155,44 @@ func (g *Guard) memberOf(tx *engine.Tx, p *person, ref string) (membership, erro
 }
 
 // addDenied notes the care teams and groups that consents deny and that the
-// provider is in. Few consents do, of all that are active.
+// provider is in.
 func (g *Guard) addDenied(tx *engine.Tx, p *person) error {
-	names := store.Or{store.Prefix{Name: termDenies, Prefix: "CareTeam/"}, store.Prefix{Name: termDenies, Prefix: "Group/"}}
-	found, err := findAll(tx, "Consent", store.And{rowwise(active()), names})
+	denied, err := g.deniedTeams(tx)
 	if err != nil {
 		return err
 	}
-	seen := map[string]bool{}
-	for _, v := range found {
-		for value := range v.Terms.Values(termDenies) {
-			ref := string(value)
-			if seen[ref] || !isTeam(ref) {
-				continue
-			}
-			seen[ref] = true
-			m, err := g.memberOf(tx, p, ref)
-			if err != nil {
-				return err
-			}
-			if m.on {
-				p.denied = append(p.denied, ref)
-			}
-			p.deniedRests, p.until = append(p.deniedRests, m.rests...), earliest(p.until, tx.Now(), m.until)
+	for _, ref := range denied {
+		m, err := g.memberOf(tx, p, ref)
+		if err != nil {
+			return err
 		}
+		if m.on {
+			p.denied = append(p.denied, ref)
+		}
+		p.deniedRests, p.until = append(p.deniedRests, m.rests...), earliest(p.until, tx.Now(), m.until)
 	}
 	return nil
+}
+
+// deniedTeams lists the care teams and groups that consents deny, to whomever. Few
+// consents do, of all that are active.
+func (g *Guard) deniedTeams(tx *engine.Tx) ([]string, error) {
+	return g.denied.get(tx, "", func() ([]string, []string, time.Time, error) {
+		names := store.Or{store.Prefix{Name: termDenies, Prefix: "CareTeam/"}, store.Prefix{Name: termDenies, Prefix: "Group/"}}
+		found, err := findAll(tx, "Consent", store.And{rowwise(active()), names})
+		if err != nil {
+			return nil, nil, time.Time{}, err
+		}
+		refs := map[string]bool{}
+		for _, v := range found {
+			for value := range v.Terms.Values(termDenies) {
+				if ref := string(value); isTeam(ref) {
+					refs[ref] = true
+				}
+			}
+		}
+		return sorted(refs), []string{specialEpoch}, nextMidnight(tx.Now(), g.zone), nil
+	})
 }
 
 // memberUntil tells whether a provider is a member of a care team now, until

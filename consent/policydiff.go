@@ -116,7 +116,7 @@ func (g *Guard) withPolicy(p Policy) *Guard {
 	return &Guard{
 		engine: g.engine, rules: g.rules, now: g.now, zone: g.zone, base: g.base, key: g.key, seal: g.seal, mrnSystem: g.mrnSystem,
 		policy: p, auditor: g.auditor, maxListed: g.maxListed,
-		persons: newCache[*person](few), emergencies: newCache[[]*emergency.Session](few),
+		persons: newCache[who, *person](few), emergencies: newCache[string, []*emergency.Session](few), denied: g.denied,
 		faults: faults{seen: map[fhir.Key]UnreadableConsent{}},
 	}
 }

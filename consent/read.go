@@ -22,6 +22,9 @@ func patientKey(s string) (fhir.Key, error) {
 // look prepares what one call may see of some patients; nil stands for all on
 // whom the caller may have a basis.
 func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permission, patients []string) (*sighting, error) {
+	if err := g.readAhead(tx, c, patients); err != nil {
+		return nil, err
+	}
 	p, err := g.cachedPerson(tx, c)
 	if err != nil {
 		return nil, err

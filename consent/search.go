@@ -147,7 +147,8 @@ func (g *Guard) openLink(c Caller, what string, values url.Values) (url.Values, 
 
 // linkPurpose says who a link is for, and for what; query is without _cursor.
 func linkPurpose(c Caller, what, query string) string {
-	return "cursor " + callerKey(c) + " " + c.ClientID + " " + c.Launch.Patient + " " + what + "?" + query
+	w := whoIs(c)
+	return "cursor " + string(w.role) + " " + w.user + " " + w.persons + " " + c.ClientID + " " + c.Launch.Patient + " " + what + "?" + query
 }
 
 func withoutCursor(values url.Values) string {
@@ -166,9 +167,10 @@ func cloneValues(values url.Values) url.Values {
 
 // sealText encrypts a text so that only openText with the same purpose reads it.
 func (g *Guard) sealText(purpose, text string) string {
-	nonce := make([]byte, g.seal.NonceSize(), g.seal.NonceSize()+len(text)+g.seal.Overhead())
-	rand.Read(nonce) // never fails
-	return base64.RawURLEncoding.EncodeToString(g.seal.Seal(nonce, nonce, []byte(text), []byte(purpose)))
+	n := g.seal.NonceSize()
+	sealed := append(make([]byte, n, n+len(text)+g.seal.Overhead()), text...)
+	rand.Read(sealed[:n]) // never fails
+	return base64.RawURLEncoding.EncodeToString(g.seal.Seal(sealed[:n], sealed[:n], sealed[n:], []byte(purpose)))
 }
 
 func (g *Guard) openText(purpose, sealed string) (string, bool) {

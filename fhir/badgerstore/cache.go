@@ -52,12 +52,16 @@ func newCache(limit int) *cache {
 // slot names the slot that a key shares with others.
 func (c *cache) slot(key []byte) uint64 { return maphash.Bytes(c.seed, key) }
 
-// invalidate notes that commits from this number on write to a key. Rows of an owner are cached by
-// the stretch, so what counts is their prefix.
+// invalidate notes that commits from this number on write to a key. Rows of an owner
+// are cached by the stretch, so what counts is their prefix; so it is for the state of
+// a kind of records.
 func (s *Store) invalidate(key []byte, commit uint64) {
 	switch key[0] {
-	case tagResource, tagRecord:
+	case tagResource:
 		s.cache.touch(s.cache.slot(key), commit)
+	case tagRecord:
+		s.cache.touch(s.cache.slot(key), commit)
+		s.cache.touch(s.cache.slot(key[:bytes.IndexByte(key, 0)+1]), commit)
 	case tagOwner:
 		s.cache.touch(s.cache.slot(key[:bytes.LastIndexByte(key, 0)+1]), commit)
 	}
@@ -68,6 +72,9 @@ func (c *cache) touch(slot, commit uint64) {
 	c.slots[slot%uint64(len(c.slots))].Store(commit)
 }
 
+// written gives the newest commit that wrote to the slot since the store was opened.
+func (c *cache) written(slot uint64) uint64 { return c.slots[slot%uint64(len(c.slots))].Load() }
+
 // get finds the value under key as a reader of the snapshot sees it.
 func (c *cache) get(key []byte, slot, snapshot uint64) (any, bool) {
 	s := c.shard(key)
@@ -77,7 +84,7 @@ func (c *cache) get(key []byte, slot, snapshot uint64) (any, bool) {
 	if e == nil {
 		return nil, false
 	}
-	written := c.slots[slot%uint64(len(c.slots))].Load()
+	written := c.written(slot)
 	if written > e.snapshot || written > snapshot {
 		return nil, false
 	}

@@ -24,7 +24,10 @@ type reader struct {
 	key      []byte   // scratch
 }
 
-var _ store.Reader = (*reader)(nil)
+var (
+	_ store.Reader = (*reader)(nil)
+	_ store.Dated  = (*reader)(nil)
+)
 
 // load gives the stored bytes under a key, or store.ErrNotFound.
 func (r *reader) load(key []byte) ([]byte, error) {
@@ -181,7 +184,10 @@ func (r *reader) Log(q store.LogQuery) ([]store.LogEntry, error) {
 	return list, r.ctx.Err()
 }
 
-func (r *reader) Record(kind, key string) (*store.Record, error) {
+func (r *reader) Record(kind, key string) (*store.Record, error) { return r.record(kind, key, true) }
+
+// record gives a record, or store.ErrNotFound. With keep that stays in the cache.
+func (r *reader) record(kind, key string, keep bool) (*store.Record, error) {
 	r.key = recordKey(r.key[:0], kind, key)
 	if c, ok := r.written(r.key); ok {
 		if c.removed {
@@ -197,17 +203,31 @@ func (r *reader) Record(kind, key string) (*store.Record, error) {
 		return nil, store.ErrNotFound
 	}
 	b, err := r.load(r.key)
-	if err == store.ErrNotFound {
+	if err == store.ErrNotFound && keep {
 		r.store.cache.put(r.key, r.snapshot, nil, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
 	record, err := decodeRecord(kind, key, b)
-	if err == nil {
+	if err == nil && keep {
 		r.store.cache.put(r.key, r.snapshot, record, len(b)+len(r.key))
 	}
 	return record, err
+}
+
+// StateOf implements store.Dated: what was last written to any record of the kind, of
+// which all that a snapshot holds is known before anybody reads from it.
+func (r *reader) StateOf(kind string) uint64 {
+	if r.over != nil {
+		return 0
+	}
+	r.key = kindPrefix(r.key[:0], kind)
+	written := r.store.cache.written(r.store.cache.slot(r.key))
+	if written > r.snapshot {
+		return 0
+	}
+	return written + 1 // 0 is nothing since opening
 }
 
 func (r *reader) Records(kind, prefix, after string, limit int) ([]*store.Record, error) {

@@ -216,7 +216,7 @@ func (w writer) DeleteRecord(kind, key string) error {
 
 // forget removes the expiry entry of a record, if there is one.
 func (w writer) forget(kind, key string) error {
-	old, err := w.Record(kind, key)
+	old, err := w.record(kind, key, false) // most records are new: that they are not there is of no use to the cache
 	if err == store.ErrNotFound {
 		return nil
 	}

@@ -68,7 +68,7 @@ func (r *reader) aheadRecords(kind string, keys []string) *statement {
 			missing = append(missing, []byte(key))
 		}
 	}
-	if len(missing) == 0 || len(missing) > keep/2 {
+	if len(missing) == 0 || len(missing) > keepRecords/2 {
 		return nil
 	}
 	return &statement{selectSeveralRecords, []any{[]byte(kind), missing}, func(rows pgx.Rows) error {

@@ -21,8 +21,11 @@ type recordKey struct{ kind, key string }
 
 var _ store.Reader = (*reader)(nil)
 
-// keep bounds how much a reader keeps.
-const keep = 1000
+// How much a reader keeps. Records are small, and decisions rest on many.
+const (
+	keep        = 1000
+	keepRecords = 10_000
+)
 
 // ask runs one statement behind the writes that are not sent yet, if it is about
 // resources or records.
@@ -175,7 +178,7 @@ func (r *reader) Record(kind, key string) (*store.Record, error) {
 }
 
 func (r *reader) knowRecord(k recordKey, record *store.Record) {
-	if r.records == nil || len(r.records) >= keep {
+	if r.records == nil || len(r.records) >= keepRecords {
 		r.records = map[recordKey]*store.Record{}
 	}
 	r.records[k] = record

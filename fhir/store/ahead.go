@@ -12,6 +12,25 @@ type Ahead interface {
 	ReadAhead(resources []Key, kind string, records []string) error
 }
 
+// ReadsAhead tells whether a Reader is an [Ahead].
+func ReadsAhead(r Reader) bool { _, ok := r.(Ahead); return ok }
+
+// A Dated is a Reader that knows when records of a kind last changed, as that of an
+// engine can through which alone they are written.
+type Dated interface {
+	// StateOf gives a number for all records of a kind: to Readers of one Store to whom
+	// it is the same, all of them are. 0: this Reader cannot tell.
+	StateOf(kind string) uint64
+}
+
+// StateOf asks a Reader that is a [Dated]; of others it gives 0.
+func StateOf(r Reader, kind string) uint64 {
+	if d, ok := r.(Dated); ok {
+		return d.StateOf(kind)
+	}
+	return 0
+}
+
 // ReadResources says that these will be asked for next.
 func ReadResources(r Reader, keys iter.Seq[Key]) error {
 	if a, ok := r.(Ahead); ok {

@@ -1,0 +1,51 @@
+package consent
+
+import (
+	"maps"
+
+	"mypatients/fhir/engine"
+	"mypatients/fhir/store"
+)
+
+// readAhead reads in one go the epochs that a call about some patients will compare,
+// nil for all on whom the caller may have a basis, as far as the caches tell which:
+// from a database behind a network, one by one would take longer than the search.
+func (g *Guard) readAhead(tx *engine.Tx, c Caller, patients []string) error {
+	if !store.ReadsAhead(tx.Reader()) {
+		return nil
+	}
+	epochs, me := map[string]bool{}, whoIs(c)
+	g.persons.peek(me, epochs)
+	if patients == nil {
+		if p, ok := g.panels.peek(me, epochs); ok {
+			patients = p.patients
+		}
+	}
+	if g.policy.BreakGlass.Enabled && c.ID != "" {
+		epochs[emergencyEpoch(c.ID)] = true
+	}
+	for _, patient := range patients {
+		epochs[patient] = true
+		g.decisions.peek(about{who: me, patient: patient}, epochs)
+	}
+	return store.ReadRecords(tx.Reader(), recordEpoch, maps.Keys(epochs))
+}
+
+// peek gives what is kept under a key, whether it holds or not, and adds the epochs
+// that it rests on.
+func (c *cache[K, V]) peek(key K, epochs map[string]bool) (v V, ok bool) {
+	if c == nil {
+		return v, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.items[key]
+	if e == nil {
+		return v, false
+	}
+	item := e.Value.(*cached[K, V])
+	for k := range item.stamp {
+		epochs[k] = true
+	}
+	return item.value, true
+}
