@@ -18,8 +18,9 @@ import (
 type auditEntry struct {
 	audit.Entry
 	log     *audit.Log
-	applied url.Values // the parameters of a search, until their names are noted
-	shown   *sighting  // by which the page was found, until whose record it shows is noted; see settle
+	applied url.Values   // the parameters of a search, until their names are noted
+	shown   *sighting    // by which a page was found, until what it shows is noted; see settle
+	page    []fhir.Entry // of it
 }
 
 // entry begins an audit entry for a call.
@@ -97,10 +98,10 @@ func (e *auditEntry) owners(terms store.Terms) {
 	}
 }
 
-// page notes what a page returns, and on which bases.
-func (e *auditEntry) page(tx *engine.Tx, s *sighting, page *fhir.Page) error {
+// shows notes what a page returns, and on which bases.
+func (e *auditEntry) shows(tx *engine.Tx, s *sighting, page *fhir.Page) error {
 	e.from(s.person)
-	e.Page, e.shown = page.Entries, s
+	e.page, e.shown = page.Entries, s
 	if s.joined == nil {
 		return nil
 	}
@@ -112,8 +113,8 @@ func (e *auditEntry) page(tx *engine.Tx, s *sighting, page *fhir.Page) error {
 	return err
 }
 
-// settle notes whose record a page shows, and the bases that decisions found: when
-// the entry is written, unless that was done before.
+// settle notes what a page shows, and the bases that decisions found: when the entry is
+// written, unless that was done before.
 func (e *auditEntry) settle() {
 	if e.applied != nil {
 		e.Query, e.applied = parameterNames(e.applied), nil
@@ -122,12 +123,13 @@ func (e *auditEntry) settle() {
 	if s == nil {
 		return
 	}
-	e.shown = nil
-	for i := range e.Page {
-		if r := e.Page[i].Resource; r != nil {
+	for _, entry := range e.page {
+		if r := entry.Resource; r != nil {
+			e.Page.Add(r.Type, r.ID)
 			e.owners(store.Terms(r.Terms))
 		}
 	}
+	e.shown, e.page = nil, nil
 	for _, d := range s.decisions {
 		if len(s.decisions) == 1 && s.joined == nil || slices.Contains(e.Patients, d.patient) {
 			e.concern(d)
@@ -217,7 +219,7 @@ func (a *auditor) write(ctx context.Context, e *auditEntry) error {
 func (g *Guard) refused(ctx context.Context, e *auditEntry, err error) error {
 	e.settle()
 	e.Outcome = fhir.KindOf(err).String()
-	e.Returned, e.Page = nil, nil
+	e.Returned, e.Page = nil, audit.Keys{}
 	if viewErr := g.ownersOfAbout(ctx, e); viewErr != nil {
 		return viewErr
 	}

@@ -45,7 +45,7 @@ func (g *Guard) Everything(ctx context.Context, c Caller, id string, values url.
 		if err != nil {
 			return nil, err
 		}
-		return page, e.page(tx, s, page)
+		return page, e.shows(tx, s, page)
 	})
 }
 

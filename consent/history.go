@@ -92,7 +92,7 @@ func (g *Guard) logHistory(ctx context.Context, c Caller, e *auditEntry, types [
 		if err != nil {
 			return nil, err
 		}
-		return page, e.page(tx, s, page)
+		return page, e.shows(tx, s, page)
 	})
 }
 

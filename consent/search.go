@@ -89,7 +89,7 @@ func (g *Guard) searchIn(tx *engine.Tx, c Caller, e *auditEntry, t fhir.Type, q 
 		return nil, err
 	}
 	e.asked(s, q.Applied, q.Cursor == "")
-	return page, e.page(tx, s, page)
+	return page, e.shows(tx, s, page)
 }
 
 // finishPage adds what only the guard knows to a page.

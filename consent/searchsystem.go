@@ -30,7 +30,7 @@ func (g *Guard) SearchSystem(ctx context.Context, c Caller, values url.Values, l
 			return nil, err
 		}
 		e.asked(s, queries[0].Applied, !values.Has("_cursor"))
-		return page, e.page(tx, s, page)
+		return page, e.shows(tx, s, page)
 	})
 }
 

@@ -31,7 +31,7 @@ func appendEntry(b []byte, e *Entry) ([]byte, error) {
 			b = appendText(appendName(b, f.name), f.value)
 		}
 	}
-	if len(e.Returned)+len(e.Page) > 0 {
+	if len(e.Returned)+len(e.Page.list) > 0 {
 		b = appendKeys(appendName(b, "i"), e.Returned, e.Page)
 	}
 	for _, f := range [...]struct {
@@ -84,37 +84,40 @@ func appendRest[S string | []byte](b []byte, s S) []byte {
 	return append(append(b, s...), '"')
 }
 
+// Keys are those of many resources as they are written: small, and made where the
+// resources are at hand. The zero value holds none.
+type Keys struct{ list, last, next []byte }
+
+// Add adds the key of a resource.
+func (k *Keys) Add(t fhir.Type, id string) {
+	k.next = append(append(append(k.next[:0], t...), '/'), id...)
+	k.list = appendKey(k.list, k.next, k.last)
+	k.last, k.next = k.next, k.last
+}
+
 // appendKeys writes keys of resources, and those of a page, each without what it has in
 // common with the one before.
-func appendKeys(b []byte, keys []string, page []fhir.Entry) []byte {
-	b = append(b, '[')
-	var last, key []byte
-	add := func(parts ...string) {
-		if b[len(b)-1] != '[' {
-			b = append(b, ',')
-		}
-		key = key[:0]
-		for _, p := range parts {
-			key = append(key, p...)
-		}
-		b = appendKey(b, key, last)
-		last, key = key, last
+func appendKeys(b []byte, keys []string, page Keys) []byte {
+	var last string
+	var list []byte
+	for _, key := range keys {
+		list = appendKey(list, key, last)
+		last = key
 	}
-	for _, k := range keys {
-		add(k)
+	if len(list) > 0 && len(page.list) > 0 {
+		list = append(list, ',')
 	}
-	for i := range page {
-		if r := page[i].Resource; r != nil {
-			add(string(r.Type), "/", r.ID)
-		}
-	}
-	return append(b, ']')
+	b = append(append(b, '['), list...)
+	return append(append(b, page.list...), ']')
 }
 
 // appendKey writes a key behind another: how many bytes they share, a colon, and the
 // rest. One that begins anew is written whole; one that begins with a digit, as no type
 // does, would be taken for a rest.
-func appendKey(b, key, last []byte) []byte {
+func appendKey[S string | []byte](b []byte, key, last S) []byte {
+	if len(b) > 0 {
+		b = append(b, ',')
+	}
 	n := 0
 	for n < len(key) && n < len(last) && key[n] == last[n] && key[n] <= '~' {
 		n++

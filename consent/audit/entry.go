@@ -34,12 +34,10 @@ type Entry struct {
 	Type     fhir.Type  `json:"y,omitempty"`
 	Query    string     `json:"f,omitempty"` // the names of the parameters of a search, joined by "&"
 	Returned []string   `json:"i,omitempty"` // keys of what was returned or written; for how they are stored see appendKeys
-	// Page is what was returned, instead of Returned; of an entry that was read, Returned
-	// has it all. It must not change until the entry is written.
-	Page     []fhir.Entry `json:"-"`
-	About    []string     `json:"k,omitempty"` // keys of what was asked for in vain
-	Asked    []string     `json:"s,omitempty"` // those of Patients whom the question itself concerns, whatever was found
-	Patients []string     `json:"w,omitempty"` // whose record
+	Page     Keys       `json:"-"`           // what was returned beside Returned; of an entry that was read, that has it all
+	About    []string   `json:"k,omitempty"` // keys of what was asked for in vain
+	Asked    []string   `json:"s,omitempty"` // those of Patients whom the question itself concerns, whatever was found
+	Patients []string   `json:"w,omitempty"` // whose record
 	// Bases are by patient: a code, or a code, a space and the key of the resource
 	// that it rests on.
 	Bases   map[string][]string `json:"b,omitempty"`
