@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,51 @@ func TestEntriesComeBack(t *testing.T) {
 		})
 		if err != nil || n != len(want) {
 			t.Errorf("got %d entries, %v", n, err)
+		}
+	})
+}
+
+// What leads from a patient may name records whole, as it did once.
+func TestWholePointers(t *testing.T) {
+	onStores(t, func(t *testing.T, db store.Store, c *clock) {
+		l := open(t, db, c)
+		defer l.Close()
+		fill(t, l, db, 3)
+		err := db.Update(t.Context(), func(w store.Writer) error {
+			pointers, err := w.Records("audit-of", "", "", 100)
+			if err != nil {
+				return err
+			}
+			records, err := w.Records("audit", "", "", 100)
+			if err != nil {
+				return err
+			}
+			for _, p := range pointers {
+				i := slices.IndexFunc(records, func(r *store.Record) bool { return strings.HasSuffix(p.Key, r.Key[16:34]) })
+				short := records[i].Key[34:] + " "
+				if !strings.HasPrefix(string(p.Value), short) {
+					t.Errorf("%s holds %q", p.Key, p.Value)
+				}
+				p = &store.Record{Kind: p.Kind, Key: p.Key, Value: []byte(strings.Replace(string(p.Value), short, records[i].Key+" ", 1))}
+				if err := w.PutRecord(p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, damage := verify(t, l, audit.Check{}); damage != nil {
+			t.Errorf("got %v", damage)
+		}
+		n := 0
+		err = db.View(t.Context(), func(r store.Reader) error {
+			_, err := l.Walk(r, audit.Query{Patient: "Patient/1"}, "", func(audit.Row) (bool, error) { n++; return true, nil })
+			return err
+		})
+		if err != nil || n != 6 {
+			t.Errorf("found %d entries, want 6: %v", n, err)
 		}
 	})
 }

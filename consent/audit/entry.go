@@ -145,7 +145,7 @@ func (e *Entry) who() []string {
 func loginName(login string) string { return "login:" + login }
 
 // A rows is what a pointer holds: records, and which of their entries, "key
-// 0,1;key 2", oldest first.
+// 0,1;key 2", oldest first. All keys are of one length.
 type rows []byte
 
 // add adds a row behind the others; record is that of the last one that was added,

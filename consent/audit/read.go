@@ -114,7 +114,10 @@ func (w *walk) past(key string) bool {
 
 // pointer goes through the rows that a pointer leads to.
 func (w *walk) pointer(kind string, p *store.Record) error {
-	if kind != kindLinked {
+	switch kind {
+	case kindPatient:
+		return rows(p.Value).each(func(record string, row int) (bool, error) { return w.row(whole(p.Key, record), row) })
+	case kindWho:
 		return rows(p.Value).each(w.row)
 	}
 	_, name, _ := strings.Cut(p.Key, " ")

@@ -386,7 +386,7 @@ func (v *verifier) pointers(r store.Reader, page []*store.Record, all [][]*Entry
 				if err != nil && !errors.Is(err, store.ErrNotFound) {
 					return err
 				}
-				if err != nil || !rows(pointer.Value).holds(rec.Key, row) {
+				if err != nil || !rows(pointer.Value).holds(rec.Key[roundLen:], row) && !rows(pointer.Value).holds(rec.Key, row) {
 					v.damage(timeOf(rec.Key), rec.Key+" row "+strconv.Itoa(row), "this entry is not found from the record of the patient concerned")
 				}
 			}

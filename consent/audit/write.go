@@ -72,7 +72,7 @@ func (l *Log) putRound(w store.Writer, round string, entries []*Entry, link uint
 		list = append(list, written{key, mac, whoIn(key, entries[first:next])})
 		for i, e := range entries[first:next] {
 			for _, p := range e.Patients {
-				pointers[p] = pointers[p].add(key, i)
+				pointers[p] = pointers[p].add(key[roundLen:], i)
 			}
 		}
 		first = next
@@ -85,8 +85,17 @@ func (l *Log) putRound(w store.Writer, round string, entries []*Entry, link uint
 	return list, nil
 }
 
-// pointerKey is where a round is found from a patient.
+// pointerKey is where a round is found from a patient. What stands there names records
+// by what the round's key lacks of theirs, or whole.
 func pointerKey(patient, round string) string { return patient + "/" + backwards(round) }
+
+// whole gives the key of a record as a pointer names it.
+func whole(pointer, record string) string {
+	if at := len(pointer) - roundLen; len(record) == recordLen-roundLen && at > 0 {
+		return backwards(pointer[at:]) + record
+	}
+	return record
+}
 
 func whoIn(record string, entries []*Entry) map[string]rows {
 	who := map[string]rows{}
