@@ -45,7 +45,8 @@ type Config struct {
 	Now    func() time.Time // to notice a slow disk; data is never judged by it
 	Logger *slog.Logger     // nil: silent. What is logged names no data.
 
-	// CacheBytes bounds the cache of decoded resources, records and owner rows.
+	// CacheBytes bounds the cache of decoded resources, records, owner rows and entries
+	// of the index.
 	// 0: 32 MB.
 	CacheBytes int
 

@@ -15,7 +15,7 @@ import (
 // nothing has to be removed.
 type cache struct {
 	seed   maphash.Seed
-	slots  [1 << 14]atomic.Uint64
+	slots  [1 << 16]atomic.Uint64
 	shards [8]shard
 }
 
@@ -52,9 +52,9 @@ func newCache(limit int) *cache {
 // slot names the slot that a key shares with others.
 func (c *cache) slot(key []byte) uint64 { return maphash.Bytes(c.seed, key) }
 
-// invalidate notes that commits from this number on write to a key. Rows of an owner
-// are cached by the stretch, so what counts is their prefix; so it is for the state of
-// a kind of records.
+// invalidate notes that commits from this number on write to a key. Rows of an owner and
+// entries of the index are cached by the stretch, so what counts is their prefix; so it
+// is for the state of a kind of records.
 func (s *Store) invalidate(key []byte, commit uint64) {
 	switch key[0] {
 	case tagResource:
@@ -62,7 +62,7 @@ func (s *Store) invalidate(key []byte, commit uint64) {
 	case tagRecord:
 		s.cache.touch(s.cache.slot(key), commit)
 		s.cache.touch(s.cache.slot(key[:bytes.IndexByte(key, 0)+1]), commit)
-	case tagOwner:
+	case tagOwner, tagIndex:
 		s.cache.touch(s.cache.slot(key[:bytes.LastIndexByte(key, 0)+1]), commit)
 	}
 }

@@ -48,10 +48,12 @@ func (q *query) plan() (driver, error) {
 		return best, nil
 	}
 	parts := store.Parts(q.expr)
-	if d, ok := q.only(parts); ok && best.by == byType {
-		return d, nil
+	if best.by == byType {
+		if d, ok := q.only(parts); ok {
+			return d, nil
+		}
 	}
-	found, n, exact, err := q.bestIndex(parts, min(effort, tune.countUpTo))
+	found, n, exact, err := q.bestIndex(parts, effort)
 	if err != nil {
 		return driver{}, err
 	}
@@ -118,17 +120,24 @@ func (q *query) inOrder(index driver) driver {
 }
 
 // bestIndex gives the part of an And with the fewest index entries, and how many
-// it has. It gives up counting at limit; then exact is false, and the driver is
-// the part that looks most promising.
-func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, exact bool, err error) {
+// it has. It gives up counting at what is promised already; then exact is false, and
+// the driver is the part that looks most promising.
+func (q *query) bestIndex(parts []store.Expr, effort int) (best driver, n int, exact bool, err error) {
+	limit := min(effort, q.store.tune.countUpTo)
 	var drivers, all []driver
 	for _, part := range parts {
+		// To find the beginning of a piece costs what judging an owner's rows does.
+		most := effort / q.store.tune.owner
+		if in, ok := part.(store.In); ok && effort <= limit && len(in.Values) >= most {
+			continue
+		}
 		pieces, ok := q.pieces(part)
 		if !ok {
 			continue
 		}
 		d := driver{by: byIndex, pieces: pieces}
-		if all = append(all, d); !q.store.long.Is(d.stretch()) {
+		all = append(all, d)
+		if len(pieces) < most && !q.store.long.Is(d.stretch(), limit) {
 			drivers = append(drivers, d)
 		}
 	}
@@ -151,8 +160,8 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, ex
 			switch {
 			case c < n:
 				best, n, exact = d, c, true
-			case c == q.store.tune.countUpTo:
-				q.store.long.Found(d.stretch())
+			case c == limit:
+				q.store.long.Found(d.stretch(), limit)
 			}
 		}
 		if exact || upTo == limit {
@@ -178,13 +187,19 @@ func (d driver) stretch() string {
 // countEntries counts the entries of pieces, up to limit.
 func (q *query) countEntries(pieces []piece, limit int) (n int, err error) {
 	for _, p := range pieces {
-		for range q.scan(p.span, false) {
-			if n++; n >= limit {
-				return n, nil
+		if ids, ok := q.cachedEntries(p); ok {
+			if n += len(ids); n >= limit {
+				return limit, nil
 			}
-			if err := q.step(); err != nil {
-				return 0, err
-			}
+			continue
+		}
+		q.walkEntries(p, func([]byte) bool {
+			n++
+			err = q.step()
+			return n < limit && err == nil
+		})
+		if n >= limit || err != nil {
+			return n, err
 		}
 	}
 	return n, nil

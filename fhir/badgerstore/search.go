@@ -264,6 +264,15 @@ func (q *query) eachID(ids []string, visit func(found) bool) error {
 func (q *query) eachEntry(pieces []piece, visit func(found) bool) error {
 	var ids []string
 	for _, p := range pieces {
+		if p.head == 0 {
+			for id := range q.entries(p) {
+				if err := q.step(); err != nil {
+					return err
+				}
+				ids = append(ids, id)
+			}
+			continue
+		}
 		for row := range q.scan(p.span, false) {
 			id := lastID(row.key)
 			if p.test != nil && !p.test(row.key[p.head:len(row.key)-len(id)-1]) {
@@ -290,11 +299,7 @@ func (q *query) eachRow(after string, visit func(found) bool) error {
 		if err := q.step(); err != nil {
 			return err
 		}
-		b, err := row.value()
-		if err != nil {
-			return err
-		}
-		v, err := decodeVersion(store.Key{Type: q.typ, ID: string(row.key[len(prefix):])}, b)
+		v, err := q.version(&row, len(prefix))
 		if err != nil {
 			return err
 		}
@@ -303,6 +308,22 @@ func (q *query) eachRow(after string, visit func(found) bool) error {
 		}
 	}
 	return q.ctx.Err()
+}
+
+// version gives what a row of the type holds: what is found stays in the cache, and is
+// mostly what the search before found.
+func (q *query) version(row *row, head int) (*store.Version, error) {
+	if row.item != nil && q.limit > 0 {
+		cache := q.store.cache
+		if v, ok := cache.get(row.key, cache.slot(row.key), q.snapshot); ok && v != nil {
+			return v.(*store.Version), nil
+		}
+	}
+	b, err := row.value()
+	if err != nil {
+		return nil, err
+	}
+	return decodeVersion(store.Key{Type: q.typ, ID: string(row.key[head:])}, b)
 }
 
 // eachOwned visits the rows of one owner, block by block.

@@ -128,7 +128,7 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, wa
 		if !ok {
 			continue
 		}
-		if d := (driver{by: byIndex, pieces: pieces}); q.store.long.Is(d.stretch(q.typ)) {
+		if d := (driver{by: byIndex, pieces: pieces}); q.store.long.Is(d.stretch(q.typ), limit) {
 			long = append(long, d)
 		} else {
 			drivers = append(drivers, d)
@@ -146,8 +146,8 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, wa
 		}
 		n, best = upTo, driver{}
 		for i, d := range drivers {
-			if int(counts[i]) == q.store.tune.countUpTo {
-				q.store.long.Found(d.stretch(q.typ))
+			if int(counts[i]) == limit {
+				q.store.long.Found(d.stretch(q.typ), limit)
 			}
 			if c := int(counts[i]); c < n || best.pieces == nil || c == n && len(d.pieces) < len(best.pieces) {
 				best, n = d, c

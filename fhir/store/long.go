@@ -7,9 +7,12 @@ import "sync"
 // search gives; what it says is right or was, and is asked anew now and then. The
 // zero value is ready; it is safe for concurrent use.
 type Long struct {
-	mu   sync.Mutex
-	left map[string]int // how often it is believed
+	mu    sync.Mutex
+	known map[string]length
 }
+
+// A length is how many entries a stretch has at least, and how often that is believed.
+type length struct{ least, left int }
 
 const (
 	longKept     = 4096
@@ -17,32 +20,33 @@ const (
 	longName     = 1000 // bytes
 )
 
-// Is tells whether a stretch was long.
-func (l *Long) Is(stretch string) bool {
+// Is tells whether a stretch had so many entries, or more.
+func (l *Long) Is(stretch string, entries int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := l.left[stretch]
-	switch n {
-	case 0:
+	n, ok := l.known[stretch]
+	switch {
+	case !ok || n.least < entries:
 		return false
-	case 1:
-		delete(l.left, stretch)
+	case n.left == 1:
+		delete(l.known, stretch)
 	default:
-		l.left[stretch] = n - 1
+		n.left--
+		l.known[stretch] = n
 	}
 	return true
 }
 
-// Found notes that a stretch is long; of one whose name is long itself, as that of
-// many values, nothing is kept.
-func (l *Long) Found(stretch string) {
+// Found notes that a stretch has so many entries, or more; of one whose name is long
+// itself, as that of many values, nothing is kept.
+func (l *Long) Found(stretch string, entries int) {
 	if len(stretch) > longName {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.left == nil || len(l.left) >= longKept {
-		l.left = map[string]int{}
+	if l.known == nil || len(l.known) >= longKept {
+		l.known = map[string]length{}
 	}
-	l.left[stretch] = longBelieved
+	l.known[stretch] = length{entries, longBelieved}
 }
