@@ -5,6 +5,7 @@ package consent_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"testing"
@@ -18,10 +19,17 @@ import (
 	"mypatients/smart"
 )
 
-// BenchmarkDecision measures a decision, taken anew, of a provider to whom a family
-// gave access, in a store with a thousand grants, and in turn with ten thousand or,
-// with LONG set, a million: a grant each of so many patients to another provider.
-// Nothing is recorded, as waiting for the disk would hide what grows.
+// BenchmarkDecision measures decisions of a provider to whom a family gave access, in a
+// store with a thousand grants, and in turn with ten thousand or, with LONG set, a
+// million: a grant each of so many patients to another provider. Nothing is recorded, as
+// waiting for the disk would hide what grows.
+//
+// A repeated decision is what nearly all requests meet. One taken anew is what they meet
+// after a write that it rests on, and at midnight: it reads again what the store still
+// has at hand, and works no more in a large store than in a small one. Strange is a
+// decision about a patient of whom nothing was asked before: what it costs more in the
+// large store is finding three places and five values in a tree on disk that has more
+// levels and does not fit into memory, where the small store is all in memory.
 func BenchmarkDecision(b *testing.B) {
 	more := 10_000
 	if os.Getenv("LONG") != "" {
@@ -30,8 +38,9 @@ func BenchmarkDecision(b *testing.B) {
 	few, many := newWorld(b), newWorld(b)
 	few.grants(1_000)
 	many.grants(more)
+	sizes := map[*world]int{few: 1_000, many: more}
 	key := fhir.Key{Type: "Patient", ID: sample.ID(500)}
-	for name, ask := range map[string]func(w *world, c consent.Caller) error{
+	asks := map[string]func(w *world, c consent.Caller) error{
 		"access": func(w *world, c consent.Caller) error {
 			ok, err := w.guard.Permits(b.Context(), c, "Patient/"+key.ID)
 			if err == nil && !ok {
@@ -50,14 +59,25 @@ func BenchmarkDecision(b *testing.B) {
 			}
 			return err
 		},
-	} {
-		b.Run(fmt.Sprintf("grants=%d/%s", more, name), func(b *testing.B) {
-			one, other := few.as("granted500"), many.as("granted500")
-			compare(b, 1.3, func() error { return ask(few, one) }, func() error { return ask(many, other) }, func() {
-				few.guard.Forget()
-				many.guard.Forget()
+		"strange": func(w *world, c consent.Caller) error {
+			_, err := w.guard.Permits(b.Context(), c, "Patient/"+sample.ID(rand.IntN(sizes[w])))
+			return err
+		},
+	}
+	forget := func() {
+		few.guard.Forget()
+		many.guard.Forget()
+	}
+	for _, name := range []string{"access", "read", "search", "strange"} {
+		for when, before := range map[string]func(){"anew": forget, "repeated": func() {}} {
+			if name == "strange" && when == "repeated" {
+				continue
+			}
+			b.Run(fmt.Sprintf("grants=%d/%s/%s", more, name, when), func(b *testing.B) {
+				one, other := few.as("granted500"), many.as("granted500")
+				compare(b, 1.3, func() error { return asks[name](few, one) }, func() error { return asks[name](many, other) }, before)
 			})
-		})
+		}
 	}
 }
 
@@ -89,6 +109,13 @@ func (w *world) grants(n int) {
 // the decision costs. For whole requests see BenchmarkUnauthorised of the gateway.
 // What the audit log costs is measured with many searches under way at a time, as
 // they wait for the same flushes.
+//
+// Of fifty rows of one patient, in memory, in 20 µs, a provider's search takes some
+// 3.5 µs more: 1 µs sealing the link of the next page, 1 µs making the conditions of
+// the decision ready and judging 60 rows by them, and the rest finding the person and
+// the decision and comparing the state of their epochs. What does not depend on the
+// decision is the same for a system client. With PostgreSQL the epochs are one round
+// trip, which a search without a decision does not make.
 func BenchmarkAuthorized(b *testing.B) {
 	w := newWorld(b)
 	w.crowd(1000)

@@ -61,8 +61,8 @@ func (g *Guard) Permits(ctx context.Context, c Caller, patient string) (ok bool,
 // that; less than none: of all providers.
 func (g *Guard) ListAtMost(patients int) { g.maxListed = patients }
 
-// Forget empties the caches.
+// Forget empties the caches of what is about one caller.
 func (g *Guard) Forget() {
 	g.persons, g.decisions, g.panels = newCache[who, *person](maxPersons), newCache[about, *decision](maxDecisions), newCache[who, *panel](maxPanels)
-	g.large, g.denied = newCache[who, bool](maxPersons), newCache[string, []string](1)
+	g.large = newCache[who, bool](maxPersons)
 }
