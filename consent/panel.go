@@ -186,7 +186,10 @@ func (l *listing) groups(actors *[]string) error {
 func (p *person) withOrgs() []string { return append(slices.Clone(p.selves), p.orgs...) }
 
 // names are all that a person is, but for teams and groups.
-func (p *person) names() []string { return sorted(p.actors) }
+func (p *person) names() []string {
+	p.known.names.Do(func() { p.known.list = slices.Clip(sorted(p.actors)) })
+	return p.known.list
+}
 
 // members are what a member of a care team is named by.
 func (g *Guard) members(p *person) []string {

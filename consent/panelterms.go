@@ -1,8 +1,8 @@
 package consent
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,6 +38,7 @@ const momentLen = 19
 
 var (
 	endless = strings.Repeat("9", momentLen)
+	earlier = strings.Repeat("0", momentLen)
 	latest  = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
@@ -48,9 +49,10 @@ func moment(t time.Time) string {
 	case !t.Before(latest):
 		return endless
 	case t.Year() < 1970:
-		return fmt.Sprintf("%0*d", momentLen, 0)
+		return earlier
 	}
-	return fmt.Sprintf("%0*d", momentLen, max(0, t.UnixNano()))
+	digits := strconv.FormatInt(max(0, t.UnixNano()), 10)
+	return earlier[len(digits):] + digits
 }
 
 // lasting is the term of a time: from when on, and until when.

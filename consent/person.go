@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"mypatients/fhir"
@@ -27,6 +28,12 @@ type person struct {
 	until       time.Time // when one of these may change by itself; zero: never
 
 	sponsors []sponsorOf // of sponsored staff, those who vouch for them now
+
+	known struct { // what follows from all that, when first asked for
+		names, deny sync.Once
+		list        []string
+		denied      store.Expr
+	}
 }
 
 // treats tells providers and those who work for them from families and desks.

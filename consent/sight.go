@@ -201,11 +201,15 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 // deniedByAnOwner holds for resources of which some owner's consents deny the
 // caller anything at all: for a resource of several patients that is enough.
 func (s *sighting) deniedByAnOwner() store.Expr {
-	actors := append(s.person.names(), s.person.denied...)
-	if s.person.treats() {
-		actors = append(actors, "*")
-	}
-	return deniedTo(actors)
+	p := s.person
+	p.known.deny.Do(func() {
+		actors := append(p.names(), p.denied...)
+		if p.treats() {
+			actors = append(actors, "*")
+		}
+		p.known.denied = deniedTo(actors)
+	})
+	return p.known.denied
 }
 
 // deniedTo holds for resources of which some owner denies one of some actors
