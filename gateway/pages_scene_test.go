@@ -66,9 +66,11 @@ func (c *chrome) happen(t *testing.T, reason string) {
 	ask(baker, "1001")
 	c.made["differs"] = found(t, ownRequest, baker.open(c.URL+"/requests"))
 	luis := c.signedIn(t, "luis")
-	for who, answer := range map[*browser]string{luis: "decline", grace: "approve"} {
-		who.submit(who.open(c.URL+"/patient/requests/"+c.made["differs"]), "version", url.Values{"action": {answer}, "private": nil})
+	answerAs := func(who *browser, action string) {
+		who.submit(who.open(c.URL+"/patient/requests/"+c.made["differs"]), "version", url.Values{"action": {action}, "private": nil})
 	}
+	answerAs(luis, "decline") // first: one who approves would settle it
+	answerAs(grace, "approve")
 	invite := func(patient, email string) string {
 		form := grace.open(c.URL + "/patient/" + patient + "/invitations")
 		return found(t, tokenShown, grace.submit(form, "email", url.Values{"email": {email}, "part": nil}))
