@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -70,6 +71,10 @@ func (g *Guard) addSponsors(tx *engine.Tx, p *person) error {
 		}
 		p.sponsors = append(p.sponsors, sponsorOf{sp, s.Until})
 	}
+	// They come by ids that are random, and bases are told in their order.
+	slices.SortStableFunc(p.sponsors, func(a, b sponsorOf) int {
+		return cmp.Or(strings.Compare(a.person.key, b.person.key), a.until.Compare(b.until))
+	})
 	return nil
 }
 
