@@ -129,7 +129,7 @@ func (m *maker) periodAround(percent int, around time.Time) period {
 	}
 	if p.start != "" && p.end != "" {
 		from, _ := span(p.start, m.w.zone)
-		if end, _ := span(p.end, m.w.zone); end.Before(from) {
+		if _, end := span(p.end, m.w.zone); !end.After(from) { // of no length: it would be refused
 			p.start = ""
 		}
 	}
