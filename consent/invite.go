@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/hex"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -127,15 +126,11 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 	if err != nil {
 		return nil, err
 	}
-	rec, err := json.Marshal(invitationRecord{Consent: r.ID, Patient: patient.String(), MRN: g.hash("mrn", mrn), Issuer: c.Identity.Login,
-		As: performer, Expires: expires, Email: strings.ToLower(inv.Email), NPI: inv.NPI})
-	if err != nil {
-		return nil, err
-	}
+	rec := invitationRecord{Consent: r.ID, Patient: patient.String(), MRN: g.hash("mrn", mrn), Issuer: c.Identity.Login,
+		As: performer, Expires: expires, Email: strings.ToLower(inv.Email), NPI: inv.NPI}
 	// The record outlives the expiry so that what is expired is still told from
 	// what never was, in the audit log.
-	err = tx.Writer().PutRecord(&store.Record{Kind: recordInvitation, Key: g.tokenKey(token), Value: rec, Expires: expires.AddDate(0, 1, 0)})
-	if err != nil {
+	if err := store.PutJSON(tx.Writer(), recordInvitation, g.tokenKey(token), rec, expires.AddDate(0, 1, 0)); err != nil {
 		return nil, err
 	}
 	if err := g.provenance(tx, c, r.Key, patient.String(), "invite", note); err != nil {
@@ -253,16 +248,11 @@ func (g *Guard) checkToken(tx *engine.Tx, c Caller, token, mrn string) (invitati
 			why = word
 		}
 	}
-	stored, err := tx.Reader().Record(recordInvitation, g.tokenKey(token))
+	err := store.GetJSON(tx.Reader(), recordInvitation, g.tokenKey(token), &rec)
 	if err != nil && err != store.ErrNotFound {
 		return rec, "", err
 	}
 	because(err == store.ErrNotFound, "no-such-token")
-	if err == nil {
-		if err := json.Unmarshal(stored.Value, &rec); err != nil {
-			return rec, "", err
-		}
-	}
 	because(!hmac.Equal(rec.MRN, g.hash("mrn", strings.TrimSpace(mrn))), "wrong-mrn")
 	because(!tx.Now().Before(rec.Expires), "expired")
 	status := ""
