@@ -104,10 +104,17 @@ func (m *maker) noted(g *gate, d *directive) {
 	}
 }
 
-// about lists the Provenances of a resource, behind the guard's back.
-func (g *gate) about(ref string) (ids []string) {
+// about lists the Provenances of a resource.
+func (g *gate) about(ref string) []string {
 	g.t.Helper()
-	q, err := g.eng.Registry().Parse("Provenance", url.Values{"target": {ref}, "_count": {"100"}}, search.Options{Base: base + "/fhir"})
+	return g.found("Provenance", url.Values{"target": {ref}})
+}
+
+// found lists the ids of what a search finds, behind the guard's back.
+func (g *gate) found(of fhir.Type, by url.Values) (ids []string) {
+	g.t.Helper()
+	by.Set("_count", "100")
+	q, err := g.eng.Registry().Parse(of, by, search.Options{Base: base + "/fhir"})
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -290,26 +297,10 @@ func (m *maker) breakGlass(g *gate, callers []*caller) {
 	m.noted(g, d)
 }
 
-// emergencyConsents lists what tells of emergencies, behind the guard's back.
-func (g *gate) emergencyConsents(patient string) (ids []string) {
+// emergencyConsents lists what tells of emergencies.
+func (g *gate) emergencyConsents(patient string) []string {
 	g.t.Helper()
-	q, err := g.eng.Registry().Parse("Consent", url.Values{"patient": {patient}, "category": {base + "/fhir/CodeSystem/workflow|emergency"}, "_count": {"100"}}, search.Options{Base: base + "/fhir"})
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	if err := g.eng.View(g.t.Context(), func(tx *engine.Tx) error {
-		page, err := tx.Search(q, engine.Everything)
-		if err != nil {
-			return err
-		}
-		for _, e := range page.Entries {
-			ids = append(ids, e.Resource.ID)
-		}
-		return nil
-	}); err != nil {
-		g.t.Fatal(err)
-	}
-	return ids
+	return g.found("Consent", url.Values{"patient": {patient}, "category": {base + "/fhir/CodeSystem/workflow|emergency"}})
 }
 
 func (m *maker) endBreakGlass(g *gate, callers []*caller) {
