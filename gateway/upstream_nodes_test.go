@@ -1,13 +1,10 @@
 package main
 
 import (
-	"log/slog"
 	"strings"
 	"testing"
 
-	"mypatients/config"
 	"mypatients/consent"
-	"mypatients/fhir/pgstore/pgtest"
 	"mypatients/fhir/store"
 	"mypatients/smart"
 )
@@ -15,21 +12,8 @@ import (
 // A sign-in that begins at one gateway ends at another: what it needs is in the
 // browser, sealed with the key that they share, and nothing of it in the store.
 func TestSignInAcrossNodes(t *testing.T) {
-	s := emptyStage(t)
-	u := newUpstream(s)
-	dsn := pgtest.Open(t)
-	for range 2 {
-		s.enter(func(c *config.Config, log *slog.Logger) (*Program, error) {
-			c.Key, c.Issuers = config.Secret(secrets["GATEWAY_KEY"]), []config.Issuer{u.config()}
-			c.Storage = config.Storage{Engine: "postgres", DSN: config.Secret(dsn), PoolSize: 8}
-			return start(t.Context(), c, s.clock.Now, log)
-		})
-	}
-	s.reach(0)
-	_, err := s.program.core.guard.LinkAccount(t.Context(), u.URL, "adams", "", "", consent.Link{Role: smart.Provider, Person: "Practitioner/pr-adams"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := upstreamOfNodes(t, "adams", consent.Link{Role: smart.Provider, Person: "Practitioner/pr-adams"})
+	s := u.stage
 	sessions := func() (n int) {
 		t.Helper()
 		err := s.program.core.store.View(t.Context(), func(r store.Reader) error {

@@ -116,8 +116,10 @@ func (u *upstream) open(a *actor, path string) {
 	}
 }
 
-// Signing out at the provider, told to one gateway, holds at the other.
-func TestBackChannelAcrossNodes(t *testing.T) {
+// upstreamOfNodes is the issuer of two gateways on one database, of which the first is
+// reached, with an account that stands for somebody.
+func upstreamOfNodes(t *testing.T, login string, link consent.Link) *upstream {
+	t.Helper()
 	s := emptyStage(t)
 	u := newUpstream(s)
 	dsn := pgtest.Open(t)
@@ -129,10 +131,16 @@ func TestBackChannelAcrossNodes(t *testing.T) {
 		})
 	}
 	s.reach(0)
-	_, err := s.program.core.guard.LinkAccount(t.Context(), u.URL, "grace", "", "", consent.Link{Role: smart.Proxy, Person: "RelatedPerson/rp-1"})
-	if err != nil {
+	if _, err := s.program.core.guard.LinkAccount(t.Context(), u.URL, login, "", "", link); err != nil {
 		t.Fatal(err)
 	}
+	return u
+}
+
+// Signing out at the provider, told to one gateway, holds at the other.
+func TestBackChannelAcrossNodes(t *testing.T) {
+	u := upstreamOfNodes(t, "grace", consent.Link{Role: smart.Proxy, Person: "RelatedPerson/rp-1"})
+	s := u.stage
 	shows := func(a *actor, node int, status int, words string) {
 		t.Helper()
 		s.reach(node)
