@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -14,34 +13,39 @@ import (
 	"mypatients/config"
 )
 
-// While a gateway runs on embedded data, commands about clients and keys go to it.
-func TestCommandsReachARunningGateway(t *testing.T) {
+// commanded writes the configuration of a gateway that listens for commands, and for
+// everybody else where there is room.
+func commanded(t *testing.T) (path, text string) {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	admin := free.Addr().String()
 	_ = free.Close()
-	text := strings.NewReplacer("127.0.0.1:9091", admin, "listen: 127.0.0.1:8080", "listen: 127.0.0.1:0", "listen: 127.0.0.1:9090", `listen: ""`).Replace(string(readFile(t, production(t))))
-	path := write(t, "running.yaml", text)
-	c, err := config.Parse(path, []byte(text), func(n string) (string, bool) { v, ok := secrets[n]; return v, ok })
+	text = strings.NewReplacer("127.0.0.1:9091", admin, "listen: 127.0.0.1:8080", "listen: 127.0.0.1:0", "listen: 127.0.0.1:9090", `listen: ""`).Replace(string(readFile(t, production(t))))
+	return write(t, "commanded.yaml", text), text
+}
+
+// runCommanded runs the gateway of a configuration that commanded wrote.
+func runCommanded(t *testing.T, path string, log slog.Handler) (p *Program, c *config.Config, stop func()) {
+	t.Helper()
+	c, err := config.Parse(path, readFile(t, path), func(n string) (string, bool) { v, ok := secrets[n]; return v, ok })
 	if err != nil {
 		t.Fatal(err)
 	}
+	if p, err = start(t.Context(), c, time.Now, slog.New(log)); err != nil {
+		t.Fatal(err)
+	}
+	return p, c, running(t, p)
+}
+
+// While a gateway runs on embedded data, commands about clients and keys go to it.
+func TestCommandsReachARunningGateway(t *testing.T) {
+	path, text := commanded(t)
 	log := new(lines)
-	p, err := start(t.Context(), c, time.Now, slog.New(slog.NewTextHandler(log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- p.finish(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	p, c, _ := runCommanded(t, path, slog.NewTextHandler(log, nil))
+	admin := c.Admin.Listen
 
 	app := write(t, "app.json", `{"client_id":"app one","client_name":"App","redirect_uris":["https://app.example.org/cb"],"grant_types":["authorization_code"],"scope":"openid","token_endpoint_auth_method":"client_secret_basic"}`)
 	if status, _, stderr := runCommand(t, secrets, "client", "add", "-config", path, app); status != 1 || !strings.Contains(stderr, "client_id has characters") {

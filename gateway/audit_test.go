@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -24,14 +22,7 @@ import (
 // TestAuditCommands verify and export a log on a stopped gateway's data, and by a
 // running one.
 func TestAuditCommands(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := free.Addr().String()
-	_ = free.Close()
-	text := strings.NewReplacer("127.0.0.1:9091", admin, "listen: 127.0.0.1:8080", "listen: 127.0.0.1:0", "listen: 127.0.0.1:9090", `listen: ""`).Replace(string(readFile(t, production(t))))
-	path := write(t, "audit.yaml", text)
+	path, _ := commanded(t)
 	app := write(t, "app.json", `{"client_id":"app-1","client_name":"App","redirect_uris":["https://app.example.org/cb"],"grant_types":["authorization_code"],"scope":"openid","token_endpoint_auth_method":"client_secret_basic"}`)
 	if status, _, stderr := runCommand(t, secrets, "client", "add", "-config", path, app); status != 0 {
 		t.Fatal(stderr)
@@ -48,17 +39,7 @@ func TestAuditCommands(t *testing.T) {
 	}
 	first := good("stopped", "1")
 
-	c, err := config.Parse(path, []byte(text), func(n string) (string, bool) { v, ok := secrets[n]; return v, ok })
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := start(t.Context(), c, time.Now, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- p.finish(ctx) }()
+	_, c, stop := runCommanded(t, path, slog.DiscardHandler)
 	if status, _, stderr := runCommand(t, secrets, "client", "remove", "-config", path, "app-1"); status != 0 {
 		t.Fatal(stderr)
 	}
@@ -82,9 +63,6 @@ func TestAuditCommands(t *testing.T) {
 		t.Errorf("a head that is not there: got %d %q", status, stdout)
 	}
 	stop()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
 	for _, args := range [][]string{{}, {"burn"}, {"verify", "-config", path, "-since", "yesterday"}, {"verify", "-config", path, "-until", "2020-01-01"}, {"verify", "-config", path, "-head", "x"}} {
 		if status, _, stderr := runCommand(t, secrets, append([]string{"audit"}, args...)...); status != 1 || !strings.Contains(stderr, "hint: ") {
 			t.Errorf("%v: got %d %s", args, status, stderr)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -63,15 +62,7 @@ func startDemoWith(t *testing.T, now func() time.Time, change func(*config.Confi
 	if g.Program, err = startDemoOn(t.Context(), c, now, slog.New(slog.NewTextHandler(g.log, nil))); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- g.finish(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the gateway ended with %v", err)
-		}
-	})
+	g.stop = running(t, g.Program)
 	return g
 }
 

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"context"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
-	"time"
-
-	"mypatients/config"
 )
 
 func TestPolicyShowSaysTheTableInWords(t *testing.T) {
@@ -66,14 +61,7 @@ const policyPeople = `{"resourceType":"Practitioner","id":"adams","name":[{"fami
 
 // TestPolicyDiff compares policies on a stopped gateway's data, and by a running one.
 func TestPolicyDiff(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := free.Addr().String()
-	_ = free.Close()
-	text := strings.NewReplacer("127.0.0.1:9091", admin, "listen: 127.0.0.1:8080", "listen: 127.0.0.1:0", "listen: 127.0.0.1:9090", `listen: ""`).Replace(string(readFile(t, production(t))))
-	path := write(t, "policy.yaml", text)
+	path, text := commanded(t)
 	if status, _, stderr := runCommand(t, secrets, "load", "-config", path, write(t, "people.ndjson", policyPeople)); status != 0 {
 		t.Fatal(stderr)
 	}
@@ -109,17 +97,7 @@ func TestPolicyDiff(t *testing.T) {
 	}
 	stopped := good("stopped")
 
-	c, err := config.Parse(path, []byte(text), func(n string) (string, bool) { v, ok := secrets[n]; return v, ok })
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := start(t.Context(), c, time.Now, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- p.finish(ctx) }()
+	_, _, stop := runCommanded(t, path, slog.DiscardHandler)
 	if running := good("running"); running != stopped {
 		t.Errorf("running: got\n%s\nstopped\n%s", running, stopped)
 	}
@@ -132,9 +110,6 @@ func TestPolicyDiff(t *testing.T) {
 		t.Errorf("the log has %d comparisons", strings.Count(stdout, `"compare-policies"`))
 	}
 	stop()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
 	for _, args := range [][]string{
 		{}, {"burn"}, {"diff", "-config", path}, {"diff", "-config", path, "-to", path, "-limit", "-1"}, {"diff", "-to", path}, {"show", "-config", path, "-to", path},
 		{"diff", "-config", path, "-to", t.TempDir() + "/none.yaml"}, {"show", "-config", path, "more"},

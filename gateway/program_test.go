@@ -57,17 +57,24 @@ func startDemoIn(t testing.TB, folder, address string, now func() time.Time, cha
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.stop = running(t, g.Program)
+	return g
+}
+
+// running has a gateway go on until stop is called, or the test is over.
+func running(t testing.TB, p *Program) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- g.finish(ctx) }()
-	g.stop = sync.OnceFunc(func() {
+	go func() { ended <- p.finish(ctx) }()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("the gateway ended with %v", err)
 		}
 	})
-	t.Cleanup(g.stop)
-	return g
+	t.Cleanup(stop)
+	return stop
 }
 
 // lines is a log that tests can read while it is written.
