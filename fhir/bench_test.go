@@ -2,6 +2,7 @@ package fhir_test
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"os"
 	"path/filepath"
@@ -15,11 +16,13 @@ import (
 )
 
 // BenchmarkParse compares google/fhir's parser alone, Parse, and Parse with the
-// checks of a write, on lines of the 112-patient set: every 400th of each file.
+// checks of a write, on lines of the 112-patient set: every 400th of each file, and
+// in the next round those that follow, since what was seen before costs less.
 //
 //	go test ./fhir -run - -bench Parse -count 6
 func BenchmarkParse(b *testing.B) {
-	lines, bytes := everyNth(b, 400)
+	const nth = 400
+	lines, size := everyLine(b)
 	google, err := jsonformat.NewUnmarshaller("UTC", fhirversion.R4)
 	if err != nil {
 		b.Fatal(err)
@@ -36,11 +39,11 @@ func BenchmarkParse(b *testing.B) {
 			if err := way.parse(lines[0]); err != nil { // loads definitions
 				b.Fatal(err)
 			}
-			b.SetBytes(int64(bytes))
+			b.SetBytes(int64(size / nth))
 			b.ReportAllocs()
-			for b.Loop() {
-				for _, line := range lines {
-					if err := way.parse(line); err != nil {
+			for round := 0; b.Loop(); round++ {
+				for i := round % nth; i < len(lines); i += nth {
+					if err := way.parse(lines[i]); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -49,8 +52,8 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// everyNth gives every nth line of each file of the set, and their size together.
-func everyNth(b *testing.B, nth int) (lines [][]byte, size int) {
+// everyLine gives the lines of the set, and their size together.
+func everyLine(b *testing.B) (lines [][]byte, size int) {
 	files, err := filepath.Glob("../gateway/testdata/synthea/*.ndjson.gz")
 	if err != nil || len(files) == 0 {
 		b.Fatalf("no files: %v", err)
@@ -66,11 +69,9 @@ func everyNth(b *testing.B, nth int) (lines [][]byte, size int) {
 		}
 		in := bufio.NewScanner(z)
 		in.Buffer(nil, 10<<20)
-		for n := 0; in.Scan(); n++ {
-			if n%nth == 0 {
-				lines = append(lines, append([]byte(nil), in.Bytes()...))
-				size += len(in.Bytes())
-			}
+		for in.Scan() {
+			lines = append(lines, bytes.Clone(in.Bytes()))
+			size += len(in.Bytes())
 		}
 		_ = f.Close()
 	}

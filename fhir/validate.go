@@ -21,6 +21,8 @@ type validator struct {
 	// light is google/fhir without its checks for what is missing and for the types
 	// of references, an eighth of its time. The walk looks for both.
 	light *jsonformat.Unmarshaller
+
+	*proven // what it need not be asked again
 }
 
 // theValidator is made by the first who parses: it costs 30 MB and 50 ms, which
@@ -35,13 +37,13 @@ var theValidator = sync.OnceValues(func() (*validator, error) {
 		return nil, err
 	}
 	google.MaxNestingDepth, light.MaxNestingDepth = 2*maxDepth, 2*maxDepth
-	return &validator{shapes: newShapes(), google: google, light: light}, nil
+	return &validator{shapes: newShapes(), google: google, light: light, proven: newProven()}, nil
 })
 
 // A check validates one body. Every resource in it, the contained and those of
 // entries too, is walked by its shape first, which finds what google/fhir lets
 // pass, and notes where the body must be edited to be understood by it; then
-// google/fhir validates it alone.
+// google/fhir validates it alone, except for values in it that it has seen before.
 type check struct {
 	*validator
 	root     string
@@ -111,8 +113,9 @@ func (c *check) part(p part) {
 		body = appendValue(nil, tree)
 	}
 	if len(c.issues) == before && !w.lacking {
-		quiet := &faults{}
-		if _, err := c.light.UnmarshalWithErrorReporter(body, quiet); err == nil && len(quiet.list) == 0 {
+		quiet, rest := &faults{}, c.prune(body, shape)
+		if _, err := c.light.UnmarshalWithErrorReporter(rest.out, quiet); err == nil && len(quiet.list) == 0 {
+			rest.accepted()
 			return
 		}
 	}
