@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 )
 
 // AppPath is where the demo's SMART app lives.
@@ -49,16 +50,37 @@ type launch struct {
 type appView struct {
 	Kind    string
 	Patient string
-	Born    string
+	Born    appDay
 	User    string // fhirUser
 	Granted []string
 	Latest  []finding
-	Error   string
+	Error   string // what went wrong, of which the template has the words
+	Detail  string // for developers
 	Kinds   []string
 }
 
 // A finding is a row of the table of observations.
-type finding struct{ When, What, Value string }
+type finding struct {
+	When              appDay
+	What, Value, Unit string
+}
+
+// An appDay is a FHIR date, with the day that it is if it says one.
+type appDay struct {
+	Text string
+	Day  time.Time
+}
+
+func dayOf(text string) appDay {
+	if len(text) > len(time.DateOnly) {
+		text = text[:len(time.DateOnly)] // of a time, the day
+	}
+	day, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return appDay{Text: text}
+	}
+	return appDay{text, day}
+}
 
 // App is a small SMART app for the demo. It takes launches from an EHR and
 // starts on its own, as a public client (public) or as one with a secret
@@ -76,7 +98,7 @@ func App(base string, client *http.Client) http.Handler {
 		mux.HandleFunc("GET "+kind.path("launch"), func(w http.ResponseWriter, r *http.Request) {
 			handle := r.FormValue("launch")
 			if strings.TrimSuffix(r.FormValue("iss"), "/") != a.base+"/fhir" || handle == "" {
-				a.fail(w, http.StatusBadRequest, "This app was opened in a way it does not understand: it works with the demo gateway only.")
+				a.fail(w, r, http.StatusBadRequest, "elsewhere")
 				return
 			}
 			a.start(w, r, kind, "launch", handle)
@@ -92,18 +114,18 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	view := a.views.get(browser(r))
 	a.mu.Unlock()
 	view.Kinds = []string{publicApp.slug, confidentialApp.slug}
-	render(w, http.StatusOK, "app.html", view)
+	render(w, r, http.StatusOK, "app", AppPath, view)
 }
 
-func (a *app) fail(w http.ResponseWriter, status int, text string) {
-	render(w, status, "app.html", appView{Error: text, Kinds: []string{publicApp.slug, confidentialApp.slug}})
+func (a *app) fail(w http.ResponseWriter, r *http.Request, status int, code string) {
+	render(w, r, status, "app", AppPath, appView{Error: code, Kinds: []string{publicApp.slug, confidentialApp.slug}})
 }
 
 // start sends the browser to the authorization endpoint.
 func (a *app) start(w http.ResponseWriter, r *http.Request, kind appKind, how, handle string) {
 	meta, err := a.discover(r.Context())
 	if err != nil {
-		a.fail(w, http.StatusBadGateway, "The gateway does not answer.")
+		a.fail(w, r, http.StatusBadGateway, "silent")
 		return
 	}
 	l := launch{kind: kind, state: rand.Text(), verifier: rand.Text() + rand.Text()}
@@ -132,14 +154,17 @@ func (a *app) callback(w http.ResponseWriter, r *http.Request, kind appKind) {
 	l := a.launches.take(id)
 	a.mu.Unlock()
 	if l.state == "" || l.kind != kind || subtle.ConstantTimeCompare([]byte(r.FormValue("state")), []byte(l.state)) != 1 {
-		a.fail(w, http.StatusBadRequest, "This answer does not belong to a connection that was started here.")
+		a.fail(w, r, http.StatusBadRequest, "foreign")
 		return
 	}
 	view := appView{Kind: kind.name}
 	if code := r.FormValue("error"); code != "" {
-		view.Error = "The gateway gave no access (" + code + "). " + r.FormValue("error_description")
+		view.Error, view.Detail = "refused", strings.TrimSpace(code+" "+r.FormValue("error_description"))
+		if code == "access_denied" {
+			view.Error = "denied"
+		}
 	} else if err := a.fill(r.Context(), &view, l, r.FormValue("code")); err != nil {
-		view = appView{Kind: kind.name, Error: "The gateway answered in a way that this app does not understand: " + err.Error() + "."}
+		view = appView{Kind: kind.name, Error: "unclear", Detail: err.Error()}
 	}
 	a.mu.Lock()
 	a.views.put(id, view)
@@ -167,7 +192,7 @@ func (a *app) fill(ctx context.Context, view *appView, l launch, code string) er
 	if err := a.get(ctx, t.AccessToken, "/Patient/"+url.PathEscape(t.Patient), &patient); err != nil {
 		return err
 	}
-	view.Born = patient.BirthDate
+	view.Born = dayOf(patient.BirthDate)
 	if len(patient.Name) > 0 {
 		view.Patient = strings.Join(append(patient.Name[0].Given, patient.Name[0].Family), " ")
 	}

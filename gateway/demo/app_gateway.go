@@ -122,7 +122,7 @@ func (a *app) latest(ctx context.Context, t token) ([]finding, error) {
 	var list []finding
 	for _, e := range bundle.Entry {
 		if o := e.Resource; o.ValueQuantity != nil && len(o.EffectiveDateTime) >= 10 {
-			list = append(list, finding{o.EffectiveDateTime[:10], o.Code.Text, strings.TrimSpace(rounded(o.ValueQuantity.Value) + " " + unit(o.ValueQuantity.Unit))})
+			list = append(list, finding{dayOf(o.EffectiveDateTime), o.Code.Text, rounded(o.ValueQuantity.Value), unit(o.ValueQuantity.Unit)})
 		}
 	}
 	return list, nil

@@ -115,7 +115,7 @@ func TestAppLaunches(t *testing.T) {
 			{"launch?launch=handle&iss=" + url.QueryEscape(g.URL+"/fhir"), "launch ", "handle"},
 		} {
 			_, page := g.visit(jar(t), "/demo/app/"+kind.slug+"/"+how.path)
-			for _, want := range []string{"Mateo " + html.EscapeString("<Rivera>"), "2020-01-02", "Body Weight", "25.3 kg", "patient/Patient.rs", "Practitioner/pr-adams"} {
+			for _, want := range []string{"Mateo " + html.EscapeString("<Rivera>"), "2 January 2020", "Body Weight", "25.3 kg", "patient/Patient.rs", "Practitioner/pr-adams"} {
 				if !strings.Contains(page, want) {
 					t.Errorf("%s, %s: %q is not on the page: %s", kind.slug, how.path, want, page)
 				}

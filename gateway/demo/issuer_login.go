@@ -19,7 +19,7 @@ func (i *Issuer) login(w http.ResponseWriter, r *http.Request) {
 	id := r.FormValue("request")
 	req, err := i.memory.request(id)
 	if err != nil {
-		render(w, http.StatusBadRequest, "stale.html", nil)
+		stale(w, r)
 		return
 	}
 	switch r.Method {
@@ -51,7 +51,7 @@ func (i *Issuer) askOrPass(w http.ResponseWriter, r *http.Request, req *request)
 		if username == "" {
 			username = req.asked.LoginHint
 		}
-		render(w, http.StatusOK, "login.html", i.form(req, username, ""))
+		i.form(w, r, http.StatusOK, req, username, "")
 	}
 }
 
@@ -66,7 +66,7 @@ func (i *Issuer) password(w http.ResponseWriter, r *http.Request, req *request) 
 		if known {
 			wrong = "password"
 		}
-		render(w, http.StatusUnprocessableEntity, "login.html", i.form(req, r.PostFormValue("username"), wrong))
+		i.form(w, r, http.StatusUnprocessableEntity, req, r.PostFormValue("username"), wrong)
 		return
 	}
 	id, s := i.memory.signIn(username)
@@ -78,7 +78,7 @@ func (i *Issuer) password(w http.ResponseWriter, r *http.Request, req *request) 
 func (i *Issuer) pass(w http.ResponseWriter, r *http.Request, req *request, s session) {
 	done, code, err := i.memory.finish(req.id, s)
 	if err != nil {
-		render(w, http.StatusBadRequest, "stale.html", nil)
+		stale(w, r)
 		return
 	}
 	back(w, r, done, url.Values{"code": {code}}, i.issuer)
@@ -88,7 +88,7 @@ func (i *Issuer) pass(w http.ResponseWriter, r *http.Request, req *request, s se
 func back(w http.ResponseWriter, r *http.Request, req *request, answer url.Values, issuer string) {
 	u, err := url.Parse(req.GetRedirectURI())
 	if err != nil {
-		render(w, http.StatusBadRequest, "stale.html", nil)
+		stale(w, r)
 		return
 	}
 	q := u.Query()
@@ -109,8 +109,13 @@ type loginForm struct {
 	People                   []Person
 }
 
-func (i *Issuer) form(req *request, username, wrong string) loginForm {
-	return loginForm{req.id, username, wrong, i.cfg.People}
+func (i *Issuer) form(w http.ResponseWriter, r *http.Request, status int, req *request, username, wrong string) {
+	here := IssuerPath + "/login?" + url.Values{"request": {req.id}, "username": {username}}.Encode()
+	render(w, r, status, "login", here, loginForm{req.id, username, wrong, i.cfg.People})
+}
+
+func stale(w http.ResponseWriter, r *http.Request) {
+	render(w, r, http.StatusBadRequest, "stale", "/", nil)
 }
 
 func sessionID(r *http.Request) string {
@@ -121,6 +126,6 @@ func sessionID(r *http.Request) string {
 	return c.Value
 }
 
-func signedOut(w http.ResponseWriter, _ *http.Request) {
-	render(w, http.StatusOK, "signed-out.html", nil)
+func signedOut(w http.ResponseWriter, r *http.Request) {
+	render(w, r, http.StatusOK, "signed-out", IssuerPath+"/signed-out", nil)
 }

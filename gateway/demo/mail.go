@@ -42,13 +42,13 @@ type Mail struct {
 	Raw     []byte
 }
 
-// Sent writes the time of the message for people.
-func (m Mail) Sent() string {
+// At is the time of the message; zero when it says none.
+func (m Mail) At() time.Time {
 	t, err := mail.ParseDate(m.Date)
 	if err != nil {
-		return m.Date
+		return time.Time{}
 	}
-	return t.UTC().Format("2 January 2006, 15:04 UTC")
+	return t.UTC()
 }
 
 // A Mailbox is a mail server that takes every mail, sends none on, and shows
@@ -116,18 +116,18 @@ func (m *Mailbox) add(mail Mail) {
 // Handler shows the mails at MailPath and below.
 func (m *Mailbox) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+MailPath, func(w http.ResponseWriter, _ *http.Request) {
-		render(w, http.StatusOK, "mails.html", m.Mails())
+	mux.HandleFunc("GET "+MailPath, func(w http.ResponseWriter, r *http.Request) {
+		render(w, r, http.StatusOK, "mails", MailPath, m.Mails())
 	})
 	mux.HandleFunc("GET "+MailPath+"/{number}", func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(r.PathValue("number"))
 		list := m.Mails()
 		i := slices.IndexFunc(list, func(mail Mail) bool { return mail.Number == n })
 		if err != nil || i < 0 {
-			render(w, http.StatusNotFound, "no-mail.html", nil)
+			render(w, r, http.StatusNotFound, "no-mail", MailPath, nil)
 			return
 		}
-		render(w, http.StatusOK, "mail.html", list[i])
+		render(w, r, http.StatusOK, "mail", MailPath+"/"+strconv.Itoa(n), list[i])
 	})
 	return mux
 }

@@ -338,7 +338,7 @@ func TestSignInForm(t *testing.T) {
 	}
 	page, _ := w.open(t, address)
 	for _, p := range demo.People() {
-		if !strings.Contains(page, "<code>"+p.Username+"</code>") {
+		if !strings.Contains(page, ">"+p.Username+"</code>") {
 			t.Errorf("%s is not on the page", p.Username)
 		}
 	}

@@ -34,6 +34,15 @@ func (l Language) ShortMonth(t time.Time) string {
 	return t.Format("Jan 2006")
 }
 
+// Clock writes a time of the day, in the zone of t, as people in the US read it:
+// "9:47 pm", "9:47 p. m.". It stays on one line.
+func (l Language) Clock(t time.Time) string {
+	if l == Spanish {
+		return t.Format("3:04\u00a0") + map[bool]string{true: "a.\u00a0m.", false: "p.\u00a0m."}[t.Hour() < 12]
+	}
+	return t.Format("3:04\u00a0pm")
+}
+
 // ParseDay reads what Day writes, whatever the case of its letters.
 func (l Language) ParseDay(s string, zone *time.Location) (time.Time, error) {
 	if l == Spanish {

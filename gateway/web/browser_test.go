@@ -92,10 +92,14 @@ func (b *browser) do(r *http.Request) *page {
 	return p
 }
 
-// signIn fills in the issuer's form.
+// signIn fills in the issuer's form, which is in the language of the browser.
 func (p *page) signIn(who string) *page {
 	p.b.t.Helper()
-	return p.submit("Sign in", "username", who, "password", "demo")
+	button := "Sign in"
+	if attr(find(p.doc, atom.Html), "lang") == "es" {
+		button = "Iniciar sesión"
+	}
+	return p.submit(button, "username", who, "password", "demo")
 }
 
 // submit sends the form that has a button of these words, as a browser would:

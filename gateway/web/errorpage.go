@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"net/http"
 	"time"
+
+	"mypatients/gateway/lang"
 )
 
 // ErrorPage makes the page on which other parts of the gateway tell a browser
@@ -33,7 +35,7 @@ func ErrorPage(b Brand) (func(w http.ResponseWriter, r *http.Request, status int
 		if status >= http.StatusInternalServerError {
 			view = errorView{Code: "internal"}
 		}
-		spoken := languageOf(r)
+		spoken := lang.Asked(r)
 		body, err := sets[spoken].render("error", frame{Brand: b, Page: "error", Path: r.URL.Path, Request: id, View: view, Here: here(r)})
 		if err != nil {
 			body = lastWords

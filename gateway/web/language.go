@@ -9,10 +9,6 @@ import (
 	"mypatients/gateway/lang"
 )
 
-// languageCookie holds which language was chosen in this browser. It says nothing
-// of who is there.
-const languageCookie = "language"
-
 // languageLife is for how long a browser keeps the choice.
 const languageLife = 365 * 24 * time.Hour
 
@@ -103,17 +99,7 @@ func (v *visit) language() lang.Language {
 	if l, ok := lang.Parse(v.session(keyLanguage)); ok {
 		return l
 	}
-	return languageOf(v.request)
-}
-
-// languageOf is the same of whom no session is known.
-func languageOf(r *http.Request) lang.Language {
-	if cookie, err := r.Cookie(languageCookie); err == nil {
-		if l, ok := lang.Parse(cookie.Value); ok {
-			return l
-		}
-	}
-	return lang.Match(r.Header.Get("Accept-Language"))
+	return lang.Asked(v.request)
 }
 
 // speak says in the headers which language a page is in, and what that hangs on.
@@ -148,7 +134,7 @@ func (s *site) chooseLanguage(v *visit) error {
 	if err := v.redirect(next); err != nil {
 		return err
 	}
-	v.reply.cookie = &http.Cookie{Name: languageCookie, Value: string(chosen), Path: "/", MaxAge: int(languageLife / time.Second),
+	v.reply.cookie = &http.Cookie{Name: lang.Cookie, Value: string(chosen), Path: "/", MaxAge: int(languageLife / time.Second),
 		Secure: s.https, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	return nil
 }
