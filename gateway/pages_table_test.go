@@ -124,6 +124,7 @@ var tours = []tour{
 			fill("Why this record", "He cannot speak."), tick("This is an emergency"), press("Open the record"))},
 		{"emergency-open", "/emergency", does(open("/emergency"))},
 		{"record-empty-chapter", "/patients/:id/:tab", does(open("/patients/pt-5/medications"))},
+		{"record-narrowed", "/patients/:id/:tab", does(open("/patients/pt-5/visits?reason=fever&who=baker"))},
 	}},
 	{"dr.new", []pageState{
 		{"not-registered", "/", does(open("/"))},

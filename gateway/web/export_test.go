@@ -135,7 +135,7 @@ func samplesOf(text string, now time.Time, w words) map[string][]any {
 	}
 	for _, tab := range []string{"results", "medications", "immunizations", "visits", "notes"} {
 		narrowed := *bare
-		narrowed.Tab, narrowed.Filter = tab, &filterView{Kinds: []string{"laboratory", "vital-signs", "current", "past", "AMB", "EMER", "IMP", "HH", "VR"}, Text: text, From: text, To: text, Kind: "past"}
+		narrowed.Tab, narrowed.Filter = tab, &filterView{Kinds: []string{"laboratory", "vital-signs", "current", "past", "AMB", "EMER", "IMP", "HH", "VR"}, Reasons: true, People: true, Text: text, Reason: text, Who: text, From: text, To: text, Kind: "past"}
 		records = append(records, &narrowed)
 	}
 	samples := map[string][]any{

@@ -10,34 +10,45 @@ import (
 // A filterView narrows the list of a tab to words, days and a kind. It is part of
 // the address, so that a narrowed list can be reloaded and come back to.
 type filterView struct {
-	Kinds []string // to choose from; none: the list has no kinds
-	Text  string
-	From  string // YYYY-MM-DD
-	To    string // YYYY-MM-DD, the last day
-	Kind  string
+	Kinds   []string // to choose from; none: the list has no kinds
+	Reasons bool     // the list can be narrowed by reason
+	People  bool     // and by who wrote, ordered or treated
+	Text    string   // words of the name
+	Reason  string   // words of the reason
+	Who     string   // name of a provider
+	From    string   // YYYY-MM-DD
+	To      string   // YYYY-MM-DD, the last day
+	Kind    string
 }
 
 // Narrows reports whether anything is left out.
-func (f *filterView) Narrows() bool { return f != nil && cmp.Or(f.Text, f.From, f.To, f.Kind) != "" }
+func (f *filterView) Narrows() bool {
+	return f != nil && cmp.Or(f.Text, f.Reason, f.Who, f.From, f.To, f.Kind) != ""
+}
 
 // A filterDef says by which search parameters a list is narrowed.
 type filterDef struct {
-	words, day string
-	kinds      [][3]string // code, parameter, value; those of one without a parameter are chosen by the tab
+	words, day  string
+	reason, who string      // "": the list cannot be narrowed by it; who is a reference
+	kinds       [][3]string // code, parameter, value; those of one without a parameter are chosen by the tab
 }
 
 var filters = map[string]filterDef{
-	"results": {"code:text", "date", [][3]string{{"laboratory"}, {"vital-signs"}}},
-	"medications": {"code:text", "authoredon", [][3]string{
+	"results": {words: "code:text", day: "date", kinds: [][3]string{{"laboratory"}, {"vital-signs"}}},
+	"medications": {words: "code:text", day: "authoredon", who: "requester", kinds: [][3]string{
 		{"current", "status", "active,on-hold,draft"}, {"past", "status", "completed,stopped,cancelled,unknown"}}},
-	"immunizations": {"vaccine-code:text", "date", nil},
-	"visits": {"type:text", "date", [][3]string{
+	"immunizations": {words: "vaccine-code:text", day: "date"},
+	"visits": {words: "type:text", day: "date", reason: "reason-code:text", who: "participant", kinds: [][3]string{
 		{"AMB", "class", "AMB"}, {"EMER", "class", "EMER"}, {"IMP", "class", "IMP,ACUTE,NONAC"}, {"HH", "class", "HH"}, {"VR", "class", "VR"}}},
-	"notes": {"type:text", "date", nil},
+	"notes": {words: "type:text", day: "date", who: "author"},
 }
 
-// maxFilter is the length in bytes of the words of a filter.
-const maxFilter = 100
+// The words of a filter are at most so long, in bytes, and those of a provider's
+// name so many.
+const (
+	maxFilter = 100
+	maxNames  = 5
+)
 
 // filter reads how the list of a tab is to be narrowed; nil: it cannot be.
 func (v *visit) filter(tab string, wrong problems) *filterView {
@@ -45,15 +56,28 @@ func (v *visit) filter(tab string, wrong problems) *filterView {
 	if !ok {
 		return nil
 	}
-	f := &filterView{Text: strings.ToValidUTF8(v.query("text"), ""), From: v.query("from"), To: v.query("to"), Kind: v.query("kind")}
+	typed := func(field string) string {
+		text := strings.TrimSpace(strings.ToValidUTF8(v.query(field), ""))
+		if len(text) > maxFilter {
+			wrong[field] = "long"
+		}
+		return text
+	}
+	f := &filterView{Reasons: def.reason != "", People: def.who != "", Text: typed("text"), From: v.query("from"), To: v.query("to"), Kind: v.query("kind")}
+	if f.Reasons {
+		f.Reason = typed("reason")
+	}
+	if f.People {
+		f.Who = typed("who")
+	}
 	for _, kind := range def.kinds {
 		f.Kinds = append(f.Kinds, kind[0])
 	}
 	if !slices.Contains(f.Kinds, f.Kind) {
 		f.Kind = ""
 	}
-	if len(f.Text) > maxFilter {
-		wrong["text"] = "long"
+	if len(namesIn(f.Who)) > maxNames {
+		wrong["who"] = "long"
 	}
 	for name, day := range map[string]string{"from": f.From, "to": f.To} {
 		if _, err := time.Parse(time.DateOnly, day); day != "" && err != nil {
@@ -76,6 +100,12 @@ func (f *filterView) params(tab string) []string {
 	if f.Text != "" {
 		list = append(list, def.words, searched.Replace(f.Text))
 	}
+	if f.Reason != "" {
+		list = append(list, def.reason, searched.Replace(f.Reason))
+	}
+	for _, name := range namesIn(f.Who) {
+		list = append(list, def.who+":Practitioner.name", searched.Replace(name))
+	}
 	if f.From != "" {
 		list = append(list, def.day, "ge"+f.From)
 	}
@@ -88,6 +118,14 @@ func (f *filterView) params(tab string) []string {
 		}
 	}
 	return list
+}
+
+// namesIn gives the names in what was typed for a provider, each of which must be
+// theirs; a title in front is left out, since the directory may not have it.
+func namesIn(typed string) []string {
+	return slices.DeleteFunc(strings.Fields(typed), func(name string) bool {
+		return slices.Contains([]string{"dr", "dr.", "dra", "dra."}, strings.ToLower(name))
+	})
 }
 
 // leavesOut reports whether the filter is for another kind than this one.

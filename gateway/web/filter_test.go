@@ -14,8 +14,11 @@ func TestFilters(t *testing.T) {
 	const subject = `"subject":{"reference":"Patient/mateo"}`
 	w.put(`{"resourceType":"MedicationRequest","id":"m2","status":"stopped","intent":"order","medicationCodeableConcept":{"text":"Amoxicillin, 50%% |$"},%s,"authoredOn":"2020-03-04"}`, subject)
 	w.put(`{"resourceType":"Encounter","id":"e2","status":"finished","class":{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"EMER"},"type":[{"text":"Broken arm"}],%s,"period":{"start":"2020-05-05T10:00:00Z"}}`, subject)
+	w.put(`{"resourceType":"Encounter","id":"e3","status":"finished","class":{"code":"AMB"},"type":[{"text":"Urgent visit"}],"reasonCode":[{"text":"Fever, cough"}],"participant":[{"individual":{"reference":"Practitioner/chen"}}],%s,"period":{"start":"2022-05-05T10:00:00Z"}}`, subject)
+	w.put(`{"resourceType":"DocumentReference","id":"d2","status":"current","type":{"text":"Allergy letter"},%s,"author":[{"reference":"Practitioner/okafor"},{"reference":"Practitioner/chen"}],"date":"2023-05-05T10:00:00Z","content":[{"attachment":{"title":"Letter"}}]}`, subject)
+	w.put(`{"resourceType":"MedicationRequest","id":"m3","status":"active","intent":"order","medicationCodeableConcept":{"text":"Cetirizine"},%s,"requester":{"reference":"Practitioner/chen"},"authoredOn":"2020-02-04"}`, subject)
 	for i := range 60 {
-		w.put(`{"resourceType":"Encounter","id":"many%d","status":"finished","class":{"code":"AMB"},"type":[{"text":"Allergy shot"}],%s,"period":{"start":"2019-%02d-%02dT10:00:00Z"}}`, i, subject, 1+i/28, 1+i%28)
+		w.put(`{"resourceType":"Encounter","id":"many%d","status":"finished","class":{"code":"AMB"},"type":[{"text":"Allergy shot"}],"participant":[{"individual":{"reference":"Practitioner/chen"}}],%s,"period":{"start":"2019-%02d-%02dT10:00:00Z"}}`, i, subject, 1+i/28, 1+i%28)
 	}
 	b, _ := w.as("adams", "/patients/mateo")
 	for _, c := range []struct{ tab, query, shows, hides string }{
@@ -36,6 +39,15 @@ func TestFilters(t *testing.T) {
 		{"visits", "text=well", "Well child visit", "Broken arm"},
 		{"notes", "text=visit", "Visit note", "Nothing matches."},
 		{"notes", "from=2025-01-01", "Nothing matches.", "Visit note"},
+		{"visits", "reason=COUGH", "Urgent visit", "Well child visit"},
+		{"visits", "reason=cough&text=well", "Nothing matches.", "Urgent visit"},
+		{"visits", "who=" + url.QueryEscape("Dr. Mei che"), "Urgent visit", "Well child visit"},
+		{"visits", "who=mei+okafor", "Nothing matches.", "Urgent visit"},
+		{"notes", "who=chen", "Allergy letter", "Visit note"},
+		{"notes", "who=dr.", "Visit note", "Nothing matches."}, // a title alone says nothing
+		{"notes", "who=" + url.QueryEscape("a,b|$\\"), "Nothing matches.", "Visit note"},
+		{"medications", "who=chen&kind=current", "Cetirizine", "Albuterol"},
+		{"medications", "reason=x", "Cetirizine", "Nothing matches."}, // has no such field
 		{"visits", "kind=nonsense&text=", "Well child visit", "Nothing matches."},
 	} {
 		page := b.get("/patients/mateo/"+c.tab+"?"+c.query).shows(200, c.shows).hides(c.hides)
@@ -45,10 +57,11 @@ func TestFilters(t *testing.T) {
 	}
 	for query, problem := range map[string]string{
 		"from=yesterday": "Enter a day", "to=2020-13-01": "Enter a day", "from=2021-01-01&to=2020-01-01": "before the first one", "text=" + strings.Repeat("x", 101): "Use fewer words",
+		"who=a+b+c+d+e+f": "Use fewer words",
 	} {
 		b.get("/patients/mateo/medications?"+query).shows(422, problem, "Mateo Rivera").hides("Albuterol")
 	}
-	older := b.get("/patients/mateo/visits?text=shot&kind=AMB&to=2019-12-31").shows(200, "Allergy shot").follow("Show older ones").shows(200, "Allergy shot").hides("Well child visit", "Broken arm")
+	older := b.get("/patients/mateo/visits?text=shot&who=chen&kind=AMB&to=2019-12-31").shows(200, "Allergy shot").follow("Show older ones").shows(200, "Allergy shot").hides("Well child visit", "Broken arm")
 	if n := strings.Count(older.text(), "Allergy shot"); n != 10 {
 		t.Errorf("%d older ones, want 10", n)
 	}
