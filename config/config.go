@@ -50,6 +50,7 @@ type Config struct {
 type Brand struct {
 	Name   string `yaml:"name"`   // default "My patients"
 	Accent string `yaml:"accent"` // colour of buttons and links, #rrggbb; default the product's own
+	Phone  string `yaml:"phone"`  // where people call for help; default none
 
 	LogoFile string `yaml:"logo_file"` // a square picture before the name, SVG or PNG; default none
 

@@ -45,7 +45,7 @@ func TestProductionSampleShowsEveryKey(t *testing.T) {
 	for _, key := range strings.Fields(`demo listen base_url brand name time_zone mrn_system key trusted_proxies storage engine path dsn pool_size referential_integrity
 		issuers id issuer client_id client_secret scopes roles claim values step_up_acr step_up_minutes admins subject smtp host port tls username password from registration
 		open initial_access_token policy answer_by_days grant_months
-		invitation_months teen_age adult_age teen_hidden teen_approval guardians keep_guardian_grants sponsor_months care_team_organizations privacy_email break_glass enabled minutes sign_in_minutes ceiling never opt_outs_hold per_hour max_grant_months bases off types proxy pcp careteam consent invitation sponsored staff system limits max_body_mb accent logo_file metrics admin token software_statements jwks_uri log level format`) {
+		invitation_months teen_age adult_age teen_hidden teen_approval guardians keep_guardian_grants sponsor_months care_team_organizations privacy_email break_glass enabled minutes sign_in_minutes ceiling never opt_outs_hold per_hour max_grant_months bases off types proxy pcp careteam consent invitation sponsored staff system limits max_body_mb accent phone logo_file metrics admin token software_statements jwks_uri log level format`) {
 		if !strings.Contains(text, key+":") {
 			t.Errorf("production.yaml does not show %q", key)
 		}

@@ -122,6 +122,7 @@ func (c *Config) checkSite(k *check) {
 		k.must(value == "" || err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil, key, "must be an https URL")
 	}
 	k.must(c.Brand.Accent == "" || colour.MatchString(c.Brand.Accent), "brand.accent", "must be a colour like #0b6e6e")
+	k.must(c.Brand.Phone == "" || phone.MatchString(c.Brand.Phone), "brand.phone", "must be a number to call, like 555-555-0100")
 	if c.Key != "" {
 		k.must(c.KeyBytes() != nil, "key", "must be 32 bytes in hex or base64 (openssl rand -hex 32)")
 	}
@@ -146,6 +147,9 @@ func (c *Config) checkStorage(k *check) {
 }
 
 var colour = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
+
+// phone is a number as people write it, with or without a country.
+var phone = regexp.MustCompile(`^\+?[0-9][0-9 ()./-]{2,30}$`)
 
 var issuerID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,30}$`)
 

@@ -12,7 +12,7 @@ import (
 
 // brandOf is how the pages present themselves.
 func brandOf(b config.Brand) (web.Brand, error) {
-	brand := web.Brand{Name: b.Name, Accent: b.Accent}
+	brand := web.Brand{Name: b.Name, Accent: b.Accent, Phone: b.Phone}
 	if b.LogoFile == "" {
 		return brand, nil
 	}

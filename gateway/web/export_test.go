@@ -62,7 +62,7 @@ func renderAll(text string, l lang.Language, wrap func(string) string) (map[stri
 				roles = append(roles, "", smart.Provider, smart.Staff)
 			}
 			for _, role := range roles {
-				f := frame{Brand: Brand{Name: "Name"}, Page: name, Path: "/", Request: "r", Here: "/", CSRF: "token", Role: role, View: view}
+				f := frame{Brand: Brand{Name: "Name", Phone: "555-555-0100"}, Page: name, Path: "/", Request: "r", Here: "/", CSRF: "token", Role: role, View: view}
 				if i == 0 {
 					f.Account, f.Person, f.Roles, f.Request = text, text, true, text
 					f.Flash = &flash{Code: "approved", Name: text, Until: now, Undo: "c1", At: f.Path}

@@ -73,6 +73,7 @@ type Brand struct {
 	Name   string // of the product, as people call it; empty: MyPatients
 	Logo   []byte // a square picture, SVG or PNG, to stand before the name; empty: the name alone
 	Accent string // colour, #rrggbb; should reach a contrast of 4.5 on white; empty: the product's own
+	Phone  string // that people call for help; empty: none is shown
 }
 
 // A site is the pages with all they need.
