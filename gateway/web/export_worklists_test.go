@@ -36,7 +36,7 @@ func worklistSamples(text string, now time.Time, card consent.Card, provider con
 	nothing.Searched = true
 	unchecked := consent.UncheckedProvider{ID: "u1", Provider: provider, Email: text, Account: login.Account, When: now, Waits: true}
 	return map[string][]any{
-		"desk":          {deskView{MRN: text, Work: &work}, deskView{Work: &workView{}}, deskView{}},
+		"desk":          {deskView{Typed: typed{MRN: text}, Work: &work}, deskView{ByName: true, Typed: typed{Family: text, Given: text, BirthDate: text}, Matches: []patientView{{Name: text, MRN: text, BirthDate: text}}}, deskView{Work: &workView{}}, deskView{}},
 		"unclear":       {unclearView{[]consent.FaultyConsent{{UnreadableConsent: consent.UnreadableConsent{Consent: fhir.Key{Type: "Consent", ID: "c1"}, Element: text}, Patient: card, Since: "2026-01-02"}, {}}}, unclearView{}},
 		"registrations": {registrationsView{List: []consent.UncheckedProvider{unchecked, {ID: "u2"}}, At: "u1", Check: text, Next: text}, registrationsView{}},
 		"waiting":       {waitingView{}},

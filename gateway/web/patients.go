@@ -93,18 +93,7 @@ func (s *site) selectPatient(v *visit) error {
 	view := patientsView{ByName: v.form("by") == "name"}
 	wrong := problems{}
 	if view.ByName {
-		view.Typed = typed{Family: v.form("family"), Given: v.form("given"), BirthDate: v.form("birthdate")}
-		if view.Typed.Family == "" {
-			wrong["family"] = "missing"
-		}
-		if view.Typed.Given == "" {
-			wrong["given"] = "missing"
-		}
-		if date, ok := s.words.birthDate(view.Typed.BirthDate); ok {
-			view.Typed.BirthDate = date
-		} else {
-			wrong["birthdate"] = "invalid"
-		}
+		view.Typed = v.typedName(wrong)
 	} else if view.Typed.MRN = v.form("mrn"); view.Typed.MRN == "" {
 		wrong["mrn"] = "missing"
 	}
@@ -121,6 +110,23 @@ func (s *site) selectPatient(v *visit) error {
 	view.Result = &selectionView{Matches: found.Matches, Outcomes: found.Outcomes}
 	v.keepSelection(view)
 	return v.showPatients(view, nil)
+}
+
+// typedName reads the name and the date of birth that were typed.
+func (v *visit) typedName(wrong problems) typed {
+	t := typed{Family: v.form("family"), Given: v.form("given"), BirthDate: v.form("birthdate")}
+	if t.Family == "" {
+		wrong["family"] = "missing"
+	}
+	if t.Given == "" {
+		wrong["given"] = "missing"
+	}
+	if date, ok := v.site.words.birthDate(t.BirthDate); ok {
+		t.BirthDate = date
+	} else {
+		wrong["birthdate"] = "invalid"
+	}
+	return t
 }
 
 // A selection remembers what was typed for which handles, so that the request

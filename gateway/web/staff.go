@@ -20,14 +20,39 @@ type staffPatientView struct {
 	Chosen  string
 }
 
-func (s *site) staffPage(v *visit) error { return v.showDesk(deskView{}, nil) }
+func (s *site) staffPage(v *visit) error {
+	return v.showDesk(deskView{ByName: v.query("by") == "name"}, nil)
+}
 
+// findPatient leads to the one patient with an MRN, or with a name and a date of
+// birth, as callers know them; of several, staff choose.
 func (s *site) findPatient(v *visit) error {
-	view := deskView{MRN: v.form("mrn")}
-	if view.MRN == "" {
-		return v.showDesk(view, problems{"mrn": "missing"})
+	view := deskView{ByName: v.form("by") == "name"}
+	wrong := problems{}
+	if view.ByName {
+		view.Typed = v.typedName(wrong)
+	} else if view.Typed.MRN = v.form("mrn"); view.Typed.MRN == "" {
+		wrong["mrn"] = "missing"
 	}
-	card, err := s.Guard.PatientByMRN(v.ctx, v.caller(), view.MRN)
+	if len(wrong) > 0 {
+		return v.showDesk(view, wrong)
+	}
+	mrn := view.Typed.MRN
+	if view.ByName {
+		found, err := v.named(view.Typed)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return v.showDesk(view, problems{"name": "unknown"})
+		}
+		if len(found) > 1 {
+			view.Matches = found
+			return v.showDesk(view, nil)
+		}
+		mrn = found[0].MRN
+	}
+	card, err := s.Guard.PatientByMRN(v.ctx, v.caller(), mrn)
 	if kindIs(err, fhir.NotFound) {
 		return v.showDesk(view, problems{"mrn": "unknown"})
 	}
@@ -35,6 +60,34 @@ func (s *site) findPatient(v *visit) error {
 		return err
 	}
 	return v.redirect("/staff/patients/" + url.PathEscape(card.MRN))
+}
+
+// maxNamed bounds the patients of one name and date of birth.
+const maxNamed = 20
+
+// named lists the patients of a name and a date of birth who have an MRN, by which
+// staff go on.
+func (v *visit) named(t typed) ([]patientView, error) {
+	page, err := v.site.Guard.Search(v.ctx, v.caller(), "Patient", url.Values{
+		"family": {searched.Replace(t.Family)}, "given": {searched.Replace(t.Given)}, "birthdate": {t.BirthDate}, "_count": {itoa(maxNamed)},
+	}, false)
+	if err != nil {
+		return nil, err
+	}
+	var list []patientView
+	for _, e := range page.Entries {
+		if e.Resource == nil || e.Mode != "match" {
+			continue
+		}
+		patient, err := patientOf(e.Resource)
+		if err != nil {
+			return nil, err
+		}
+		if patient.MRN != "" {
+			list = append(list, patient)
+		}
+	}
+	return list, nil
 }
 
 func (s *site) staffPatientPage(v *visit) error {

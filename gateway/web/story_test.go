@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -141,6 +142,13 @@ func TestCareTeam(t *testing.T) {
 func TestStaff(t *testing.T) {
 	w := newWorld(t)
 	sam, home := w.as("sam", "/")
+	byName := home.at("/staff").follow("Name and date of birth").submit("Find patient").shows(422, "Enter the last name", "Enter the first name", "Enter the full date of birth")
+	born := fmt.Sprintf("%d-01-01", w.clock.Now().Year()-8)
+	byName.submit("Find patient", "family", "Rivera", "given", "Mateo", "birthdate", "2001-01-01").shows(422, "No patient found").hides("1001")
+	byName.submit("Find patient", "family", "rivera", "given", "mateo", "birthdate", born).at("/staff/patients/1001").shows(200, "Mateo Rivera")
+	w.put(`{"resourceType":"Patient","id":"twin","identifier":[{"type":{"coding":[{"code":"MR"}]},"system":%q,"value":"1099"}],"name":[{"family":"Rivera","given":["Mateo"]}],"birthDate":%q}`, mrnSystem, born)
+	w.put(`{"resourceType":"Patient","id":"unnumbered","name":[{"family":"Rivera","given":["Mateo"]}],"birthDate":%q}`, born)
+	byName.submit("Find patient", "family", "Rivera", "given", "Mateo", "birthdate", born).shows(200, "Which of them?", "1001", "1099").hides("unnumbered")
 	home.at("/staff").submit("Find patient", "mrn", "77").shows(422, "There is no patient with this MRN")
 	patient := home.submit("Find patient", "mrn", "1002").shows(200, "Sofia Rivera", "Nobody. Search above")
 	found := patient.submit("Search", "q", "okafor")

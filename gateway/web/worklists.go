@@ -40,8 +40,10 @@ func (noNotices) Dismiss(context.Context, string) error                       { 
 // A deskView is the home of staff: the search for a patient, and for administrators
 // what waits for them.
 type deskView struct {
-	MRN  string
-	Work *workView // nil: not an administrator
+	ByName  bool // search by name and date of birth
+	Typed   typed
+	Matches []patientView
+	Work    *workView // nil: not an administrator
 }
 
 // A workView counts what waits.
