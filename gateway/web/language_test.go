@@ -68,7 +68,7 @@ func TestEverySentenceIsTranslated(t *testing.T) {
 func sentencesOf(t *testing.T) map[string]string {
 	t.Helper()
 	said := map[string]string{}
-	for _, pattern := range []string{"../../consent/*.go", "*.go", "../../smart/authserver/authorize.go", "../../smart/authserver/pending.go"} {
+	for _, pattern := range []string{"../../consent/*.go", "*.go", "../../smart/authserver/authorize.go", "../../smart/authserver/pending.go", "../notify/send.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: no files, %v", pattern, err)
@@ -93,7 +93,7 @@ func sentencesOf(t *testing.T) map[string]string {
 }
 
 // spoken gives the sentences of one node: the words of a notice, the constants that
-// notices have in common, descriptions of errors.
+// notices have in common, descriptions of errors, why a mail did not arrive.
 func spoken(n ast.Node) []string {
 	var parts []ast.Expr
 	sentence := func(s string) bool { return strings.Contains(s, " ") }
@@ -116,6 +116,13 @@ func spoken(n ast.Node) []string {
 	case *ast.CallExpr:
 		if name, ok := n.Fun.(*ast.Ident); ok && name.Name == "invalidRequest" {
 			parts, sentence = n.Args[:1], ended
+		}
+		if name, ok := n.Fun.(*ast.SelectorExpr); ok && name.Sel.Name == "settle" {
+			parts, sentence = n.Args, ended
+		}
+	case *ast.AssignStmt:
+		if name, ok := n.Lhs[0].(*ast.Ident); ok && name.Name == "why" {
+			parts, sentence = n.Rhs, ended
 		}
 	}
 	var found []string
@@ -181,7 +188,7 @@ func foreign(s string) bool {
 // brand, and of a test.
 var notTranslated = map[string]bool{
 	"de": true, "enero": true, "febrero": true, "marzo": true, "mayo": true, "ene": true, "feb": true, "mar": true,
-	"kg": true, "cm": true, "in": true, "kg/m²": true, "furlong": true, "1e308": true, "Name": true, "once": true,
+	"kg": true, "cm": true, "in": true, "kg/m²": true, "furlong": true, "1e308": true, "Name": true, "once": true, "p": true, "m": true,
 }
 
 // exempt reports whether a text is said to be in another language, or in none.
