@@ -23,6 +23,11 @@ type inviteView struct {
 	Confidential bool
 }
 
+// Open reports whether there is an invitation that can be cancelled.
+func (i inviteView) Open() bool {
+	return slices.ContainsFunc(i.List, func(made consent.InvitationView) bool { return made.State == "open" })
+}
+
 // An invitedView shows a new invitation, this once.
 type invitedView struct {
 	about
