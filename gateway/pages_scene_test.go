@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"mypatients/config"
+	"mypatients/fhir/engine"
 	"mypatients/gateway/demo"
 )
 
@@ -22,7 +24,7 @@ func startScene(t *testing.T, reason string, before func(*gateway)) *chrome {
 	clock := new(lateClock)
 	c := openChrome(t, clock, func() *gateway {
 		return startDemoIn(t, t.TempDir(), "127.0.0.1:0", clock.now, func(c *config.Config) {
-			c.Policy.BreakGlass.Enabled, c.Policy.PrivacyEmail = true, "privacy@example.org"
+			c.Policy.BreakGlass.Enabled, c.Policy.PrivacyEmail, c.Policy.KeepGuardianGrants = true, "privacy@example.org", true
 		})
 	})
 	if before != nil {
@@ -91,6 +93,8 @@ func (c *chrome) happen(t *testing.T, reason string) {
 	ana := c.signedIn(t, "ana")
 	c.made["account"] = found(t, accountLink, ana.submit(ana.open(c.URL+"/staff/accounts"), "q", url.Values{"q": {"grace@example.org"}}))
 
+	c.outgrow(t)
+
 	const scope = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Observation.rs"
 	for _, who := range []string{"grace", "dr.adams"} {
 		c.launch(who, scope, "pt-1")
@@ -103,6 +107,27 @@ func (c *chrome) happen(t *testing.T, reason string) {
 	// Okafor's way to Ava; the handle belongs to the session that searched.
 	c.made["ava"] = handle(okafor, "1003")
 	waitForMail(t, c)
+}
+
+// outgrow gives Noah, who is of age, an access that his father approved a year ago.
+func (c *chrome) outgrow(t *testing.T) {
+	t.Helper()
+	p, err := c.core.engine.Prepare(fmt.Appendf(nil, `{"resourceType":"Consent","id":"outgrown","status":"active",
+		"scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},
+		"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"policy":[{"uri":"%s/fhir/policy/access-grant"}],
+		"patient":{"reference":"Patient/pt-4"},"performer":[{"reference":"RelatedPerson/rp-5"}],"dateTime":%q,
+		"provision":{"type":"permit","period":{"end":%q},"actor":[{"reference":{"reference":"Practitioner/pr-chen"},
+			"role":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]}}]}}`,
+		c.URL, time.Now().AddDate(-1, 0, 0).Format(time.DateOnly), time.Now().AddDate(1, 0, 0).Format(time.DateOnly)))
+	if err == nil {
+		err = c.core.engine.Update(t.Context(), func(tx *engine.Tx) error {
+			_, _, err := tx.Update(p, nil)
+			return err
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // demoSignIn leads to the demo's issuer, also where there are others, and on.

@@ -186,14 +186,16 @@ var tours = []tour{
 	{"noah", []pageState{
 		{"own-home", "/patient", does(open("/patient"))},
 		{"who-looked-nobody", "/patient/:id/activity", does(open("/patient/pt-4/activity"))},
+		{"outgrown", "/patient/:id/access", does(open("/patient/pt-4/access"))},
+		{"outgrown-answer", "/patient/requests/:consent", does(open("/patient/pt-4/access"), follow("Keep it or stop it"))},
 	}},
 	{"sam", []pageState{
 		{"staff", "/staff", does(open("/staff"))},
 		{"staff-problem", "/staff", does(open("/staff"), press(find))},
-		{"staff-patient", "/staff/patients/:mrn", does(open("/staff/patients/1001"))},
-		{"staff-patient-problem", "/staff/patients/:mrn", does(open("/staff/patients/1001?q=okafor"), tick("Dr."), press("Add to the care team"))},
 		{"staff-by-name", "/staff", does(open("/staff?by=name"))},
 		{"staff-by-name-problem", "/staff", does(open("/staff?by=name"), fill("Last name", "Nobody"), fill("First name", "Nora"), fill("Date of birth", "01022020"), press(find))},
+		{"staff-patient", "/staff/patients/:mrn", does(open("/staff/patients/1001"))},
+		{"staff-patient-problem", "/staff/patients/:mrn", does(open("/staff/patients/1001?q=okafor"), tick("Dr."), press("Add to the care team"))},
 		{"staff-invite", "/staff/patients/:mrn/invitation", does(open("/staff/patients/1001/invitation"))},
 		{"staff-invite-problem", "/staff/patients/:mrn/invitation", does(open("/staff/patients/1001/invitation"), press("Make an invitation"))},
 		{"staff-invited", "/staff/patients/:mrn/invitation", does(open("/staff/patients/1001/invitation"), fill("Who called", "Grace"), fill("How you checked", "birth date"), fill("What they asked", "a token"), press("Make an invitation"))},
