@@ -58,6 +58,7 @@ func parsePages(version string, w words, t translation) (pages, error) {
 		"static":     func(file string) string { return "/static/" + file + "?v=" + version },
 		"day":        w.day,
 		"time":       w.time,
+		"now":        w.now,
 		"lastDay":    w.lastDay,
 		"date":       w.date,
 		"input":      w.input,

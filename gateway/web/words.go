@@ -29,12 +29,12 @@ func (w words) day(t time.Time) string {
 	return w.lang.Day(t.In(w.zone))
 }
 
-// time writes the time of a day: "14:05".
+// time writes the time of a day: "2:05 pm".
 func (w words) time(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.In(w.zone).Format("15:04")
+	return w.lang.Clock(t.In(w.zone))
 }
 
 // lastDay writes the last day on which something that ends at t still holds: an
