@@ -86,7 +86,7 @@ func TestSponsored(t *testing.T) {
 		newton.get(path).hides("Find patient", "My staff", "Validate")
 	}
 	adams.get("/sponsored").submit("Still works for me").shows(200, "Confirmed")
-	adams.get("/sponsored").submit("End").shows(200, "This has ended")
+	adams.get("/sponsored").submit("End their access").shows(200, "They no longer see your patients")
 	newton.get("/patients/mateo").shows(404)
 	newton.get("/working").shows(200, "Nobody now", "has ended").hides("Mateo")
 }

@@ -108,5 +108,5 @@ func (s *site) workingPage(v *visit) error {
 
 // leave ends what somebody works for a provider.
 func (s *site) leave(v *visit) error {
-	return v.changed(s.Guard.EndStaff(v.ctx, v.caller(), v.form("id")), "sponsor-ended", "/working")
+	return v.changed(s.Guard.EndStaff(v.ctx, v.caller(), v.form("id")), "sponsor-left", "/working")
 }
