@@ -83,7 +83,7 @@ func TestSelection(t *testing.T) {
 		t.Errorf("the title does not say that something is wrong: %q", p.title())
 	}
 	byName := okafor.get("/?by=name")
-	byName.submit("Find patient", "family", "Rivera").shows(422, "Enter the first name.", "Enter the full date of birth.")
+	byName.submit("Find patient", "family", "Rivera").shows(422, "Enter the first name.", "Enter the full date of birth, up to today.")
 	born := time.Date(w.clock.Now().Year()-5, 1, 1, 0, 0, 0, 0, time.UTC)
 	byName.submit("Find patient", "family", "rivera", "given", "sofia", "birthdate", born.Format(time.DateOnly)).
 		shows(200, "You are not authorized", "sofia rivera, born 1 January")
