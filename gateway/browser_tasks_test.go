@@ -120,7 +120,7 @@ func (c *chrome) checksRegistration(t *testing.T) {
 // callerChanges edits a care team on a caller's word, read back before.
 func (c *chrome) callerChanges(t *testing.T) {
 	sam := c.visitor(t, "sam").enter("/staff").sees("Find a patient").seesNot("Who did what", "Worklists")
-	sam.press(find).sees("Enter the MRN.").fill("MRN", "1001").press(find).fill("Name or NPI", "okafor").press("Search").tick("Dr. Samir Okafor")
+	sam.press(find).sees("Enter the MRN.").fill("Medical record number", "1001").press(find).fill("Name or NPI", "okafor").press("Search").tick("Dr. Samir Okafor")
 	sam.press("Add to the care team").sees("Enter how you checked it")
 	sam.fill("Who called", "Grace Rivera, mother").fill("How you checked", "birth date and address").fill("What they asked", "that he may see the record")
 	sam.press("Add to the care team").sees("Read this to the caller").press("The caller agrees: add").sees("Dr. Samir Okafor is now on the care team")

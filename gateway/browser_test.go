@@ -62,7 +62,7 @@ func (c *chrome) careTeam(t *testing.T) {
 	chen.follow("Mateo Rivera").isAt("/patients/pt-1").sees("You are on the care team")
 
 	sam := c.visitor(t, "sam").enter("/").isAt("/staff").shot("staff")
-	sam.fill("MRN", "1001").press("Find patient").sees("Mateo Rivera", "Linda Chen")
+	sam.fill("Medical record number", "1001").press("Find patient").sees("Mateo Rivera", "Linda Chen")
 	sam.fill("Name or NPI", "okafor").press("Search").sees("Dr. Samir Okafor")
 	sam.tick("Dr. Samir Okafor").press("Add to the care team").sees("Enter how you checked it").shot("staff-patient-problem")
 	sam.fill("Who called", "Grace Rivera, mother").fill("How you checked", "birth date and address").fill("What they asked", "that he may see the record")

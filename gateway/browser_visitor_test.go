@@ -231,6 +231,10 @@ func (v *visitor) signIn() *visitor {
 	if v.at() != demo.IssuerPath+"/login" {
 		return v
 	}
+	if strings.Contains(v.text(), "Nombre de usuario") { // the browser asks for Spanish
+		v.fill("Nombre de usuario", v.name).fill("Contraseña", demo.Password)
+		return v.press("Iniciar sesión")
+	}
 	v.fill("Username", v.name).fill("Password", demo.Password)
 	return v.press("Sign in")
 }
