@@ -77,8 +77,12 @@ func (s *Server) NewSecret(ctx context.Context, id string) (secret string, err e
 }
 
 // EndClientGrants ends all that people granted to a client, and its backend
-// tokens: the next request with any of them fails.
+// tokens: the next request with any of them fails, and the codes that are still
+// under way lead to nothing.
 func (s *Server) EndClientGrants(ctx context.Context, id string) error {
+	if err := s.endCodes(ctx, byClient(id)); err != nil {
+		return err
+	}
 	return s.endAll(ctx, byClient(id))
 }
 

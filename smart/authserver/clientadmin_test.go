@@ -59,13 +59,16 @@ func TestEndClientGrants(t *testing.T) {
 	if err := w.server.EndClientGrants(t.Context(), "another"); err != nil || !w.works(token) {
 		t.Fatalf("another client's end: %v", err)
 	}
+	under := w.authorize(w.request("public", standalone)).Get("code")
 	if err := w.server.EndClientGrants(t.Context(), "public"); err != nil || w.works(token) {
 		t.Errorf("the token works still, %v", err)
 	}
 	want(t, w.refresh(refresh), 400, "invalid_grant")
+	want(t, w.post("/oauth/token", exchange(under, "client_id", "public")), 400, "invalid_grant")
 	if n, err := w.server.ClientGrants(t.Context(), "public", 10); n != 0 || err != nil {
 		t.Errorf("%d grants, %v", n, err)
 	}
+	w.pass(1)
 	if !w.works(w.login("launch/patient patient/*.rs").str("access_token")) {
 		t.Error("it cannot be approved again")
 	}

@@ -215,14 +215,18 @@ func (s *Server) EndLogin(ctx context.Context, login string) error {
 	if login == "" {
 		return nil
 	}
-	err := s.config.Store.Update(ctx, func(w store.Writer) error {
-		now := s.config.Now()
-		return store.PutJSON(w, kindEnded, byLogin(login), now, now.Add(2*codeLife))
-	})
-	if err != nil {
+	if err := s.endCodes(ctx, byLogin(login)); err != nil {
 		return err
 	}
 	return s.endAll(ctx, byLogin(login))
+}
+
+// endCodes ends the codes that are under way for somebody or to somebody.
+func (s *Server) endCodes(ctx context.Context, of string) error {
+	return s.config.Store.Update(ctx, func(w store.Writer) error {
+		now := s.config.Now()
+		return store.PutJSON(w, kindEnded, of, now, now.Add(2*codeLife))
+	})
 }
 
 // EndGrant ends one grant, whoever gave it; none is no error.
@@ -230,14 +234,20 @@ func (s *Server) EndGrant(ctx context.Context, id string) error {
 	return s.config.Store.Update(ctx, func(w store.Writer) error { return s.endGrant(w, id) })
 }
 
-// overtaken reports whether everything of the person was ended after they answered.
+// overtaken reports whether everything of the person, or of the client, was ended
+// after they answered.
 func (s *Server) overtaken(r store.Reader, g *grantRecord) (bool, error) {
-	var ended time.Time
-	err := get(r, s.config.Now(), kindEnded, byLogin(g.Identity.Login), &ended)
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+	for _, of := range []string{byLogin(g.Identity.Login), byClient(g.ClientID)} {
+		var ended time.Time
+		err := get(r, s.config.Now(), kindEnded, of, &ended)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil || !g.Created.After(ended) {
+			return err == nil, err
+		}
 	}
-	return err == nil && !g.Created.After(ended), err
+	return false, nil
 }
 
 // EndSession ends the grants with online_access that were given in a session, and

@@ -28,7 +28,7 @@ const (
 	kindToken   = "oauth.token"   // hash of the access token
 	kindGrant   = "oauth.grant"   // grant id, the hash of the refresh family
 	kindIndex   = "oauth.index"   // what it is found by, encoded; space; grant id
-	kindEnded   = "oauth.ended"   // session or login that was ended, while codes of it may be under way
+	kindEnded   = "oauth.ended"   // session, login or client that was ended, while codes of it may be under way
 	kindJTI     = "oauth.jti"     // hash of client id and jti
 	kindKey     = "oauth.key"     // kid
 )
