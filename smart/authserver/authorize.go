@@ -13,8 +13,12 @@ import (
 	"mypatients/smart"
 )
 
-// maxForm bounds the forms that OAuth endpoints read.
-const maxForm = 64 << 10
+// maxForm bounds the forms that OAuth endpoints read, and maxRequest what an
+// authorization request says, which is kept until it is answered.
+const (
+	maxForm    = 64 << 10
+	maxRequest = 12 << 10
+)
 
 // serveAuthorize checks an authorization request (RFC 6749 section 4.1.1), parks
 // it and sends the browser to the sign-in page. A cross-site POST brings no
@@ -115,13 +119,18 @@ func (s *Server) redirectable(ctx context.Context, form url.Values) (*clientReco
 
 // request checks all that can be told back to the app.
 func (s *Server) request(client smart.Client, form url.Values) (*pendingRecord, error) {
+	size := 0
 	for name, values := range form {
+		size += len(name) + len(values[0])
 		if len(values) > 1 {
 			return nil, invalidRequest("%s must not be repeated", printable(name))
 		}
 		if len(values[0]) > 8<<10 {
 			return nil, invalidRequest("%s is too long", printable(name))
 		}
+	}
+	if size > maxRequest {
+		return nil, invalidRequest("the request is longer than %d bytes", maxRequest)
 	}
 	if form.Get("request") != "" {
 		return nil, oauthError("request_not_supported", "request objects are not supported")

@@ -22,7 +22,7 @@ type credentials struct {
 // authenticateClient finds the client of a request. Who fails too often, from one
 // address and for one client, waits: the rest of the world is not shut out.
 func (s *Server) authenticateClient(ctx context.Context, c credentials) (*clientRecord, error) {
-	who := AddressOf(ctx) // of who sends ids that cannot be any: what is remembered stays short
+	who := network(AddressOf(ctx)) // of who sends ids that cannot be any: what is remembered stays short
 	if len(c.id) <= smart.MaxClientID {
 		who += " " + c.id
 	}

@@ -3,6 +3,7 @@ package authserver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -226,6 +227,34 @@ func TestLimits(t *testing.T) {
 		w.pass(time.Second)
 		if to := park("192.0.2.1", "public"); !strings.HasPrefix(to, w.base+"/page") {
 			t.Errorf("later: got %s", to)
+		}
+	})
+	t.Run("by many apps from one network", func(t *testing.T) {
+		parked := 0
+		for i := range 30 {
+			app := fmt.Sprint("app", i)
+			w.put(smart.Client{ID: app, RedirectURIs: []string{callback}, AuthMethod: smart.AuthNone, GrantTypes: []string{"authorization_code"}, Scope: everything})
+			for range 100 {
+				req, _ := http.NewRequest("GET", "/oauth/authorize?"+w.request(app, "openid user/*.rs").Encode(), nil)
+				if to := w.serve(at(fmt.Sprintf("2001:db8:0:1::%x", parked), req)).header.Get("Location"); !strings.HasPrefix(to, w.base+"/page") {
+					continue
+				}
+				parked++
+			}
+		}
+		req, _ := http.NewRequest("GET", "/oauth/authorize?"+w.request("app1", "openid user/*.rs").Encode(), nil)
+		to := w.serve(at("2001:db8:0:2::1", req)).header.Get("Location")
+		if parked > 2000 || !strings.HasPrefix(to, w.base+"/page") {
+			t.Errorf("%d were kept, and from the next network: %s", parked, to)
+		}
+	})
+	t.Run("long ones", func(t *testing.T) {
+		form := w.request("public", "openid user/*.rs")
+		for i := range 10 {
+			form.Set(fmt.Sprint("unknown", i), strings.Repeat("x", 1900))
+		}
+		if q := w.authorize(form); q.Get("error") != "invalid_request" {
+			t.Errorf("got %v", q)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package authserver
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -11,10 +12,14 @@ import (
 
 // How often something may happen: so many at once, then one in each pause. Parked
 // requests live in the store for half an hour, so these also bound how many
-// there are: some 2,000 for one app and address, 100,000 for one node.
+// there are: some 2,000 for one app and address, 20,000 for one address, 100,000 for
+// one node, of maxRequest bytes each at most. Browsers could not keep them in our
+// place: an app's state alone may be longer than a cookie.
 const (
 	parkBurst    = 200 // authorization requests of one app from one address
 	parkPause    = time.Second
+	parkOneBurst = 1000 // authorization requests of all apps from one address
+	parkOnePause = 100 * time.Millisecond
 	parkAllBurst = 5000 // authorization requests of everybody
 	parkAllPause = 20 * time.Millisecond
 	failBurst    = 50 // failed authentications as one client from one address
@@ -28,19 +33,36 @@ const (
 
 // limits are counted by each node for itself.
 type limits struct {
-	parked, parkedAll, failures, vouched buckets
+	parked, parkedOne, parkedAll, failures, vouched buckets
 }
 
 func (l *limits) init(now func() time.Time) {
 	l.parked = buckets{now: now, burst: parkBurst, pause: parkPause}
+	l.parkedOne = buckets{now: now, burst: parkOneBurst, pause: parkOnePause}
 	l.parkedAll = buckets{now: now, burst: parkAllBurst, pause: parkAllPause}
 	l.failures = buckets{now: now, burst: failBurst, pause: failPause}
 	l.vouched = buckets{now: now, burst: vouchBurst, pause: vouchPause}
 }
 
-// mayPark counts an authorization request.
+// mayPark counts an authorization request. What one address may do leaves most of
+// what all may do to the others, whatever apps it names.
 func (l *limits) mayPark(address, client string) bool {
-	return l.parked.take(address+" "+client) && l.parkedAll.take("")
+	from := network(address)
+	return l.parked.take(from+" "+client) && l.parkedOne.take(from) && l.parkedAll.take("")
+}
+
+// network gives what callers are counted by: their address, or of IPv6 the network
+// that a customer has to themself (RFC 6177).
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().Is4() {
+		return address
+	}
+	within, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return address
+	}
+	return within.String()
 }
 
 // buckets count what callers do.
