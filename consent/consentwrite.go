@@ -168,6 +168,9 @@ func (g *Guard) correct(tx *engine.Tx, c Caller, n node) (*fhir.Resource, error)
 	if err := g.notTheRequester(tx, c, n); err != nil {
 		return nil, err
 	}
+	if err := g.notOfOneself(tx, c, relativeTo(g.base, n.ref("patient"))); err != nil {
+		return nil, err
+	}
 	return g.move(tx, c, answer{action: "correct", to: "entered-in-error", done: "mark as mistake"}, n, Narrowing{}, "", nil)
 }
 
@@ -193,7 +196,7 @@ func (g *Guard) checkDirective(c Caller, tx *engine.Tx, n node) error {
 		if !family || others || n.obj("provision").str("type") != "deny" || n.obj("provision")["provision"] != nil {
 			return refuse("Consent.provision", "An administrator records what is denied to a guardian, nothing else.")
 		}
-		return nil
+		return g.notOfOneself(tx, c, relativeTo(g.base, n.ref("patient")))
 	case family:
 		return fhir.Errorf(fhir.Forbidden, "What limits a guardian is recorded by the hospital.")
 	}

@@ -48,6 +48,11 @@ type grant struct {
 // permitted reports whether there is any basis at all.
 func (d *decision) permitted() bool { return len(d.bases) > 0 }
 
+// has reports whether there is a basis of a kind.
+func (d *decision) has(code BasisCode) bool {
+	return slices.ContainsFunc(d.bases, func(b Basis) bool { return b.Code == code })
+}
+
 // decide takes the decision for a caller and a patient: the one place where
 // "may they" is answered. Denials follow in sight, per type.
 func (g *Guard) decide(tx *engine.Tx, p *person, patient fhir.Key) (*decision, error) {

@@ -110,6 +110,9 @@ func (g *Guard) checkEmancipation(tx *engine.Tx, c Caller, key fhir.Key, after n
 	if c.Identity.Role != smart.Admin && (c.Identity.Role != smart.Staff || was != nil) {
 		return fhir.Errorf(fhir.Forbidden, "That a patient is emancipated is for staff to say, and for administrators to change.")
 	}
+	if err := g.notOfOneself(tx, c, key.String()); err != nil { // it takes a record from guardians, or gives it back
+		return err
+	}
 	document, _ := g.rules.emancipationDocument(now)
 	v, _, err := live(tx, document.String())
 	if err != nil {

@@ -96,7 +96,10 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 	performer, err := g.say(tx, c, patient.String())
 	family := err == nil
 	if err != nil {
-		if !slices.ContainsFunc(d.bases, func(b Basis) bool { return b.Code == BasisPCP || b.Code == BasisStaff }) {
+		if !d.has(BasisPCP) && !d.has(BasisStaff) {
+			return nil, err
+		}
+		if err := g.notOfOneself(tx, c, patient.String()); err != nil {
 			return nil, err
 		}
 		performer = c.Identity.FHIRUser // on the family's word; such an access stays below restricted

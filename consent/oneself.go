@@ -15,28 +15,32 @@ import (
 // notForOneself refuses staff and administrators a write that would open records
 // to themselves in another role of theirs: as the guardian that they are, as PCP
 // (themselves, who sponsors them, or an organisation where either holds a role), or
-// by a place in an organisation. What is so already may stay.
+// by a place in an organisation; and one that says of a patient of their family who
+// decides beside them, or who is the PCP. What is so already may stay. terms are nil
+// for a deletion.
 func (g *Guard) notForOneself(tx *engine.Tx, c Caller, key fhir.Key, terms store.Terms) error {
 	if c.Identity.Role != smart.Staff && c.Identity.Role != smart.Admin {
 		return nil
 	}
-	var named []string
+	var before store.Terms
+	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
+	if err == nil {
+		before = v.Terms
+	} else if err != store.ErrNotFound {
+		return err
+	}
+	var named, families []string
 	switch key.Type {
 	case "RelatedPerson":
 		named = []string{key.String()}
-	case "Patient":
-		before := map[string]bool{}
-		if v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID}); err == nil {
-			for ref := range v.Terms.Values("general-practitioner") {
-				before[string(ref)] = true
+		for _, t := range []store.Terms{before, terms} {
+			for owner := range t.Values(store.Owner) {
+				families = append(families, string(owner))
 			}
-		} else if err != store.ErrNotFound {
-			return err
 		}
-		for ref := range terms.Values("general-practitioner") {
-			if !before[string(ref)] {
-				named = append(named, string(ref))
-			}
+	case "Patient":
+		if named = added(before, terms, "general-practitioner"); len(named) > 0 {
+			families = []string{key.String()}
 		}
 	case "PractitionerRole":
 		for ref := range terms.Values("practitioner") {
@@ -48,7 +52,26 @@ func (g *Guard) notForOneself(tx *engine.Tx, c Caller, key fhir.Key, terms store
 			return err
 		}
 	}
+	for _, patient := range families {
+		if err := g.notOfOneself(tx, c, patient); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// added lists the values of a term that were not there before.
+func added(before, after store.Terms, name string) (list []string) {
+	was := map[string]bool{}
+	for value := range before.Values(name) {
+		was[string(value)] = true
+	}
+	for value := range after.Values(name) {
+		if !was[string(value)] {
+			list = append(list, string(value))
+		}
+	}
+	return list
 }
 
 // notOneself refuses staff and administrators when the login stands for a person,
@@ -144,8 +167,8 @@ func (g *Guard) notTheAge(tx *engine.Tx, c Caller, key fhir.Key, after node) err
 	return nil
 }
 
-// notOfOneself refuses administrators to write about a patient whom their login
-// stands for, or whose guardian it is.
+// notOfOneself refuses staff and administrators what they would do about a patient
+// whom their login stands for, or whose guardian it is, today or not.
 func (g *Guard) notOfOneself(tx *engine.Tx, c Caller, patient string) error {
 	related, err := findAll(tx, "RelatedPerson", ownedBy(patient))
 	if err != nil {

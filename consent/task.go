@@ -515,6 +515,9 @@ func (g *Guard) performDelete(tx *engine.Tx, c Caller, t *task) error {
 			return err
 		}
 	}
+	if err := g.notForOneself(tx, c, t.key, nil); err != nil {
+		return err
+	}
 	if err := g.proveWrite(tx, c, t, nil); err != nil {
 		return err
 	}
