@@ -97,6 +97,22 @@ func TestInvitationsNeedTheirGround(t *testing.T) {
 	if err := redeem(); err != nil {
 		t.Error(err)
 	}
+
+	// A PCP's, as long as they are the PCP.
+	if inv, err = w.guard.Invite(t.Context(), w.as("adams"), "mateo", consent.Invitation{}); err != nil {
+		t.Fatal(err)
+	}
+	pcp := `{"resourceType":"Patient","id":"mateo","identifier":[{"system":"urn:test:mrn","value":"1001"}],"name":[{"family":"Rivera","given":["Mateo"]}],"birthDate":"2018-01-05","generalPractitioner":[{"reference":"Practitioner/%s"}]}`
+	redeem = func() error {
+		_, err := w.guard.Redeem(t.Context(), w.as("other"), inv.Token, "1001", "")
+		return err
+	}
+	w.put(pcp, "baker")
+	wantKind(t, redeem(), fhir.Unprocessable)
+	w.put(pcp, "adams")
+	if err := redeem(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestStaffActOnAWordOnly(t *testing.T) {

@@ -31,6 +31,7 @@ type invitationRecord struct {
 	Expires time.Time `json:"e"`
 	Email   string    `json:"a,omitempty"`
 	NPI     string    `json:"n,omitempty"`
+	PCP     bool      `json:"d,omitempty"` // it was made as the PCP
 }
 
 // crockford is Crockford's base32: no I, L, O or U.
@@ -130,7 +131,7 @@ func (g *Guard) invite(tx *engine.Tx, c Caller, patient fhir.Key, inv Invitation
 		return nil, err
 	}
 	rec := invitationRecord{Consent: r.ID, Patient: patient.String(), MRN: g.hash("mrn", mrn), Issuer: c.Identity.Login,
-		As: performer, Expires: expires, Email: strings.ToLower(inv.Email), NPI: inv.NPI}
+		As: performer, Expires: expires, Email: strings.ToLower(inv.Email), NPI: inv.NPI, PCP: c.Identity.Role == smart.Provider}
 	// The record outlives the expiry so that what is expired is still told from
 	// what never was, in the audit log.
 	if err := store.PutJSON(tx.Writer(), recordInvitation, g.tokenKey(token), rec, expires.AddDate(0, 1, 0)); err != nil {
@@ -293,11 +294,16 @@ func (g *Guard) checkToken(tx *engine.Tx, c Caller, token, mrn string) (invitati
 }
 
 // stillStands reports whether the ground of an invitation holds: the MRN is the
-// patient's own today, and a guardian who made it may still decide.
+// patient's own today, and a guardian who made it may still decide, or a provider is
+// the PCP still.
 func (g *Guard) stillStands(tx *engine.Tx, rec invitationRecord, mrn string) (bool, error) {
 	v, tree, err := live(tx, or(rec.Patient, "Patient/none"))
 	if err != nil || v == nil || g.mrnOf(tree) != strings.TrimSpace(mrn) {
 		return false, err
+	}
+	if rec.PCP {
+		d, err := g.decisionFor(tx, Caller{Grant: Portal(identityOf(smart.Provider, rec.As), "")}, rec.Patient, smart.MayRead)
+		return err == nil && d.has(BasisPCP), err
 	}
 	if !strings.HasPrefix(rec.As, "RelatedPerson/") {
 		return true, nil
