@@ -159,8 +159,13 @@ func (g *Guard) cachedPerson(tx *engine.Tx, c Caller) (*person, error) {
 }
 
 // cachedDecision is [Guard.decide] through the cache, with what an emergency that
-// the grant of the caller has begun adds.
+// the grant of the caller has begun adds. By an owner who is no patient here, as of
+// another server, or what a Binary belongs to, nothing is open.
 func (g *Guard) cachedDecision(tx *engine.Tx, c Caller, p *person, patient string) (*decision, error) {
+	key, err := patientKey(patient)
+	if err != nil {
+		return &decision{patient: patient}, nil
+	}
 	s, err := g.runningEmergency(tx, c, patient)
 	if err != nil {
 		return nil, err
@@ -170,10 +175,6 @@ func (g *Guard) cachedDecision(tx *engine.Tx, c Caller, p *person, patient strin
 		of.emergency = s.ID
 	}
 	return g.decisions.get(tx, of, func() (*decision, []string, time.Time, error) {
-		key, err := patientKey(patient)
-		if err != nil {
-			return nil, nil, time.Time{}, err
-		}
 		d, err := g.decideWith(tx, p, key, s)
 		if err != nil {
 			return nil, nil, time.Time{}, err

@@ -19,6 +19,9 @@ var hiddenThings = []string{
 	`{"resourceType":"List","id":"l","status":"current","mode":"working","subject":{"reference":"Patient/ava"},"entry":[{"item":{"reference":"Observation/mateo-weight"}},{"item":{"reference":"Patient/mateo"}}]}`,
 	`{"resourceType":"Provenance","id":"p","target":[{"reference":"Observation/h"},{"reference":"Practitioner/adams"}],"recorded":"2026-01-01T00:00:00Z","agent":[{"who":{"reference":"Practitioner/adams"}}]}`,
 	`{"resourceType":"Binary","id":"b","contentType":"text/plain","securityContext":{"reference":"Patient/ava"},"data":"YQ=="}`,
+	// Of no patient here.
+	`{"resourceType":"Observation","id":"f","status":"final","code":{"text":"x"},"subject":{"reference":"http://other.test/fhir/Patient/1"}}`,
+	`{"resourceType":"Binary","id":"n","contentType":"text/plain","securityContext":{"reference":"List/l"},"data":"YQ=="}`,
 }
 
 var hiddenQueries = strings.Fields(`Observation? Observation?_summary=count Observation?_total=accurate&_count=1 Observation?_tag=urn:t|t Observation?_sort=-_lastUpdated
@@ -65,7 +68,7 @@ func TestHiddenIsAbsent(t *testing.T) {
 				return pageText(w.guard.Everything(t.Context(), c, patient, nil, false))
 			})
 		}
-		for _, ref := range []string{"Observation/h", "List/l", "Provenance/p", "Binary/b"} {
+		for _, ref := range []string{"Observation/h", "List/l", "Provenance/p", "Binary/b", "Observation/f", "Binary/n"} {
 			askAbout(t, ref, ask)
 		}
 		askCriteria(t, ask)
