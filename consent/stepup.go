@@ -97,7 +97,7 @@ func (g *Guard) requireProofFor(tx *engine.Tx, c Caller, before, after node) err
 // provision with exceptions counts as both.
 func opens(before, after node) (permits, lifts bool) {
 	nested := func(n node) bool { return n.obj("provision")["provision"] != nil }
-	kind := func(n node) string { return cmp.Or(n.obj("provision").str("type"), "permit") }
+	kind := func(n node) string { return cmp.Or(rootOf(n).str("type"), "permit") }
 	permits = after != nil && (kind(after) != "deny" || nested(after))
 	lifts = before != nil && (kind(before) != "permit" || nested(before))
 	return permits, lifts

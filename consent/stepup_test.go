@@ -59,6 +59,11 @@ func TestStepUp(t *testing.T) {
 	if err != nil {
 		t.Fatalf("to deny takes no proof, but: %v", err)
 	}
+	optOut, err := create(weak, "Consent", `{"resourceType":"Consent","status":"active",`+privacy+`,"patient":{"reference":"Patient/mateo"},"performer":[{"reference":"RelatedPerson/grace-mateo"}],
+		"policyRule":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"OPTOUT"}]}}`)
+	if err != nil {
+		t.Fatalf("nor to opt out: %v", err)
+	}
 	opens := map[string]func(consent.Caller) error{
 		"approve": func(c consent.Caller) error {
 			_, err := guard.Approve(ctx, c, first.ID, consent.Narrowing{}, nil)
@@ -83,8 +88,9 @@ func TestStepUp(t *testing.T) {
 			_, err := create(c, "Consent", directive("permit"))
 			return err
 		},
-		"take a denial back":  func(c consent.Caller) error { return guard.Delete(ctx, c, denied.Key, nil) },
-		"add by a whole team": func(c consent.Caller) error { return put(c, "active", chen+","+okafor) },
+		"take a denial back":               func(c consent.Caller) error { return guard.Delete(ctx, c, denied.Key, nil) },
+		"take an opt-out by its rule back": func(c consent.Caller) error { return guard.Delete(ctx, c, optOut.Key, nil) },
+		"add by a whole team":              func(c consent.Caller) error { return put(c, "active", chen+","+okafor) },
 		"add in a transaction": func(c consent.Caller) error {
 			_, err := guard.Transaction(ctx, c, []consent.Step{{Write: consent.Write{Method: consent.Create, Type: "CareTeam",
 				Body: []byte(`{"resourceType":"CareTeam","status":"active","subject":{"reference":"Patient/mateo"},"participant":[` + okafor + `]}`)}}})
