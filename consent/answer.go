@@ -216,24 +216,30 @@ func orElse(err, otherwise error) error {
 }
 
 // notTheRequester refuses when the person who answers is also the provider who
-// asked, by this login or by another of theirs.
+// asked.
 func (g *Guard) notTheRequester(tx *engine.Tx, c Caller, consent node) error {
-	asking, err := g.personsOf(tx, g.providerOf(consent))
-	if err != nil {
-		return err
+	own, err := g.isCaller(tx, c, g.providerOf(consent))
+	if err == nil && own {
+		err = fhir.Errorf(fhir.Forbidden, "Who asked for an access can never answer the request.")
 	}
-	own := asking[c.Identity.FHIRUser] || slices.ContainsFunc(c.Identity.Persons, func(p string) bool { return asking[p] })
-	if !own && c.Identity.Login != "" && len(asking) > 0 {
-		a, err := readAccount(tx.Reader(), c.Identity.Login)
-		if err != nil && err != store.ErrNotFound {
-			return err
-		}
-		own = err == nil && slices.ContainsFunc(a.Links, func(l Link) bool { return asking[l.Person] })
+	return err
+}
+
+// isCaller tells whether somebody is the human behind a call, by this login or by
+// another of theirs.
+func (g *Guard) isCaller(tx *engine.Tx, c Caller, person string) (bool, error) {
+	all, err := g.personsOf(tx, person)
+	if err != nil || all[c.Identity.FHIRUser] || slices.ContainsFunc(c.Identity.Persons, func(p string) bool { return all[p] }) {
+		return err == nil, err
 	}
-	if own {
-		return fhir.Errorf(fhir.Forbidden, "Who asked for an access can never answer the request.")
+	if c.Identity.Login == "" || len(all) == 0 {
+		return false, nil
 	}
-	return nil
+	a, err := readAccount(tx.Reader(), c.Identity.Login)
+	if err == store.ErrNotFound {
+		return false, nil
+	}
+	return err == nil && slices.ContainsFunc(a.Links, func(l Link) bool { return all[l.Person] }), err
 }
 
 // checkMove refuses a move that the state does not allow, with the sentence that

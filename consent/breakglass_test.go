@@ -430,6 +430,8 @@ func TestBreakGlassIsToldAndReviewed(t *testing.T) {
 	own := w.as("okafor")
 	own.Identity.Role = smart.Admin
 	wantKind(t, one.ReviewEmergency(t.Context(), own, v.ID, true, "fine"), fhir.Forbidden)
+	w.link("another-login", smart.Admin, "Practitioner/okafor") // of the same person
+	wantKind(t, one.ReviewEmergency(t.Context(), w.as("another-login"), v.ID, true, "fine"), fhir.Forbidden)
 	if err := one.ReviewEmergency(t.Context(), ana, v.ID, false, "There was no emergency."); err != nil {
 		t.Fatal(err)
 	}

@@ -57,10 +57,17 @@ func (g *Guard) EmergenciesOf(ctx context.Context, c Caller, patientID string) (
 	})
 }
 
-// MyEmergencies lists the emergency accesses that run for the grant of the call.
+// MyEmergencies lists the emergency accesses that run for the grant of the call, with
+// the names of those patients whose records they do open.
 func (g *Guard) MyEmergencies(ctx context.Context, c Caller) ([]EmergencyView, error) {
 	e := g.entry(c, "list-emergencies", "Patient")
-	return g.emergencyViews(ctx, e, func(tx *engine.Tx) ([]*emergency.Session, error) { return g.runningEmergencies(tx, c) }, g.forReviewer)
+	return g.emergencyViews(ctx, e, func(tx *engine.Tx) ([]*emergency.Session, error) { return g.runningEmergencies(tx, c) }, func(tx *engine.Tx, v *EmergencyView) error {
+		card, _, err := g.visibleCard(tx, c, v.Patient.Patient.String())
+		if card != nil { // else the family denies it to them by name, in an emergency too
+			v.Patient = *card
+		}
+		return err
+	})
 }
 
 func (g *Guard) emergencyViews(ctx context.Context, e *auditEntry, list func(*engine.Tx) ([]*emergency.Session, error), show func(*engine.Tx, *EmergencyView) error) ([]EmergencyView, error) {
@@ -154,8 +161,14 @@ func (g *Guard) officer(ctx context.Context, c Caller, action, id string, do fun
 		if err != nil {
 			return err
 		}
-		if s.Login == c.Identity.Login && action == "review-emergency" {
-			return fhir.Errorf(fhir.Forbidden, "What you opened yourself is for a colleague to review.")
+		if action == "review-emergency" {
+			own, err := g.isCaller(tx, c, s.Person)
+			if err != nil {
+				return err
+			}
+			if own || s.Login == c.Identity.Login {
+				return fhir.Errorf(fhir.Forbidden, "What you opened yourself is for a colleague to review.")
+			}
 		}
 		e.When, e.Patients, e.Returned = tx.Now(), []string{s.Patient}, []string{s.Record}
 		if err := do(tx, s); err != nil {

@@ -60,6 +60,10 @@ func TestBreakGlassAndDenies(t *testing.T) {
 			if _, _, err := one.BreakGlass(t.Context(), okafor, because(patient)); err != nil {
 				t.Fatal(err)
 			}
+			mine, err := one.MyEmergencies(t.Context(), okafor)
+			if err != nil || len(mine) != 1 || mine[0].Patient.Patient.ID != "mateo" || (mine[0].Patient.Name != "") != c.weight || (mine[0].Patient.MRN != "") != c.weight {
+				t.Errorf("their list: %+v, %v", mine, err)
+			}
 			opens(t, one, okafor, "Observation/mateo-weight", c.weight)
 			opens(t, one, okafor, "Observation/mateo-private", c.psych)
 			opens(t, strict, okafor, "Observation/mateo-weight", c.weight2)

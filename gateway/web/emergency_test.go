@@ -47,6 +47,12 @@ func TestEmergency(t *testing.T) {
 	okafor.get("/emergency").shows(200, "Open now", "Mateo Rivera").submit("End it now").shows(200, "Your emergency access has ended.")
 	okafor.get("/patients/mateo").shows(404)
 	again(okafor)
+	w.put(`{"resourceType":"Consent","id":"not-okafor","status":"active","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},
+		"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/mateo"},"policy":[{"uri":"urn:x"}],
+		"provision":{"type":"deny","actor":[{"role":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]},"reference":{"reference":"Practitioner/okafor"}}]}}`)
+	okafor.get("/emergency").shows(200, "A record that stays closed to you").hides("Mateo")
+	w.put(`{"resourceType":"Consent","id":"not-okafor","status":"inactive","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},
+		"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/mateo"},"policy":[{"uri":"urn:x"}]}`)
 	okafor.get("/").submit("Sign out")
 	okafor, _ = w.as("okafor", "/")
 	okafor.get("/patients/mateo").shows(404)
