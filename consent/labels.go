@@ -66,6 +66,7 @@ func (r *Rules) terms(t fhir.Type, tree map[string]any, found []store.Term) []st
 		added = append(added, store.Term{Name: termSens, Value: s})
 	}
 	added = append(added, r.flowTerms(t, n)...)
+	added = append(added, r.attachmentTerms(t, n)...)
 	owners := map[string]bool{}
 	for _, f := range found {
 		if f.Name == store.Owner {

@@ -192,6 +192,8 @@ func (s *sighting) withExceptions(t fhir.Type, open store.Expr) store.Expr {
 			target := search.ReferenceTerm("target", fhir.Key{Type: "Consent", ID: "x"})
 			all = append(all, store.Not{Expr: store.Prefix{Name: target.Name, Prefix: "Consent/"}})
 		}
+	case "Binary":
+		all = append(all, s.notHeldByHidden()...)
 	case "Communication": // a notice tells of what others may not know of
 		all = append(all, store.Or{store.Not{Expr: store.Equal{Name: termKind, Value: kindNotice}}, referenceIn("recipient", s.selves())})
 	}

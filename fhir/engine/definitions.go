@@ -24,9 +24,9 @@ const (
 )
 
 // layout is the number of the form of the terms. It was 1 when quantities were
-// compared as written and places had no terms, and 2 when members of teams and what
-// consents deny had none.
-const layout = 3
+// compared as written and places had no terms, 2 when members of teams and what
+// consents deny had none, and 3 when what is attached to a document had none.
+const layout = 4
 
 // maxDefinitions bounds the search parameters that can be added.
 const maxDefinitions = 500
@@ -207,7 +207,7 @@ func (c *current) compile(base *search.Registry, defs []search.Definition, s ind
 		c.pending = append(c.pending, "quantities", "Location.near")
 	}
 	if c.stale = s.Done.Layout != layout || s.Done.Zone != c.target.Zone; s.Done.Layout != layout {
-		c.pending = append(c.pending, "what decisions rest on, without which a provider of very many patients waits longer")
+		c.pending = append(c.pending, "what decisions rest on, without which a provider of very many patients waits longer, and what is attached to a hidden document is not hidden with it")
 	}
 	if s.Done.Zone != c.target.Zone {
 		c.pending = append(c.pending, "dates without a zone, which are taken as of "+s.Done.Zone)
