@@ -48,9 +48,9 @@ const (
 func (g *Guard) Follow(ctx context.Context) (more bool, err error) {
 	var from, to string
 	var pushes []push
-	full := false
+	whole := false
 	err = g.engine.View(ctx, func(tx *engine.Tx) error {
-		pushes, to, full = nil, "", false
+		pushes, to, whole = nil, "", false
 		at, begun, err := subscription.Cursor(tx.Reader())
 		if err != nil || !begun {
 			return err
@@ -59,7 +59,7 @@ func (g *Guard) Follow(ctx context.Context) (more bool, err error) {
 		if err != nil || len(entries) == 0 {
 			return err
 		}
-		from, to, full = at, entries[len(entries)-1].Position, len(entries) == followPage
+		from, to, whole = at, entries[len(entries)-1].Position, len(entries) == followPage
 		m := matcher{g: g, tx: tx, types: map[string]bool{}, parsed: map[string]*criteria{}}
 		for _, e := range entries {
 			if err := m.entry(e); err != nil {
@@ -72,21 +72,32 @@ func (g *Guard) Follow(ctx context.Context) (more bool, err error) {
 	if err != nil || to == "" {
 		return false, err
 	}
-	if !full && len(pushes) == 0 { // to read them again costs less than to note that they were read
+	if !whole && len(pushes) == 0 { // to read them again costs less than to note that they were read
 		return false, nil
 	}
+	full := map[string]bool{}
 	err = g.engine.Update(ctx, func(tx *engine.Tx) error {
+		clear(full)
 		at, _, err := subscription.Cursor(tx.Reader())
 		if err != nil || at != from { // another gateway was here
 			return err
 		}
 		for _, p := range pushes {
-			if err := subscription.Push(tx.Writer(), p.id, p.event); err != nil {
+			over, err := subscription.Push(tx.Writer(), p.id, p.event)
+			if err != nil {
 				return err
+			}
+			if over {
+				full[p.id] = true
 			}
 		}
 		return subscription.SetCursor(tx.Writer(), to)
 	})
+	for id := range full {
+		if err == nil {
+			err = g.endSubscription(ctx, id, subscription.Failed, "More waits for it than is kept.")
+		}
+	}
 	return err == nil, err
 }
 

@@ -64,7 +64,7 @@ type Due struct {
 	Claim    string    `json:"claim,omitempty"` // whose
 	Attempts int       `json:"attempts,omitempty"`
 	Since    time.Time `json:"since"`  // of the first attempt that failed; zero: the last one did not
-	Pushed   int       `json:"pushed"` // counts events, so that to add one and to find none are at odds
+	Pushed   int       `json:"pushed"` // counts events, so that to add one and to find none are at odds; see countEvery
 }
 
 // Hold enlists a subscription, or anew when it was changed: from now on events are
@@ -93,7 +93,11 @@ func Hold(w store.Writer, id string, h Held) error {
 	if err := w.PutRecord(&store.Record{Kind: kindOn, Key: string(h.Type) + " " + h.On + " " + id}); err != nil {
 		return err
 	}
-	return store.PutJSON(w, kindDue, id, Due{Host: h.Host, Next: h.Created}, time.Time{})
+	before, err := due(w, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return store.PutJSON(w, kindDue, id, Due{Host: h.Host, Next: h.Created, Pushed: before.Pushed}, time.Time{})
 }
 
 // begin sets the cursor to the end of the log, the first time.
@@ -222,24 +226,33 @@ func SetCursor(w store.Writer, at string) error {
 	return w.PutRecord(&store.Record{Kind: kindCursor, Key: "log", Value: []byte(at)})
 }
 
-// Push adds an event for a subscription, if it is still served.
-func Push(w store.Writer, id string, e Event) error {
+// countEvery is after how many events it is looked whether more wait than may.
+const countEvery = 1000
+
+// Push adds an event for a subscription, if it is still served. full reports that it
+// was not added, since more wait than may: an endpoint that takes each slowly is as
+// good as one that is away.
+func Push(w store.Writer, id string, e Event) (full bool, err error) {
 	h, err := Get(w, id)
 	if err != nil || h == nil {
-		return err
+		return false, err
 	}
 	d, err := due(w, id)
 	if errors.Is(err, store.ErrNotFound) {
 		d, err = Due{Host: h.Host}, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	d.Pushed++
+	if d.Pushed++; d.Pushed%countEvery == 0 {
+		if full, err = Overflows(w, id); full || err != nil {
+			return full, err
+		}
+	}
 	if err := store.PutJSON(w, kindQueue, id+" "+e.At, e, time.Time{}); err != nil {
-		return err
+		return false, err
 	}
-	return store.PutJSON(w, kindDue, id, d, time.Time{})
+	return false, store.PutJSON(w, kindDue, id, d, time.Time{})
 }
 
 // First gives the oldest event that waits for a subscription, or nil.
