@@ -229,15 +229,14 @@ func (g *Guard) NextDelivery(ctx context.Context, id string) (*Delivery, error) 
 	if err != nil || held == nil {
 		return nil, err
 	}
-	grant, ok, err := g.standing(ctx, held.Grant)
+	owner, ok, err := g.ownerOf(ctx, id, held)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
 		return nil, g.endSubscription(ctx, id, subscription.Off, "The access of the app has ended.")
 	}
-	grant.Scopes = grant.Scopes.Narrow(held.Grant.Scopes) // a token may have held less than its grant
-	out, end, err := g.judgeNext(ctx, id, claim, Caller{Grant: grant, RequestID: "subscription " + id})
+	out, end, err := g.judgeNext(ctx, id, claim, owner)
 	if end != "" {
 		return nil, g.endSubscription(ctx, id, subscription.Off, end)
 	}
@@ -281,25 +280,12 @@ func (g *Guard) judgeNext(ctx context.Context, id, claim string, c Caller) (out 
 // judge decides on the oldest event of a subscription. passed says that it is not
 // for the owner, and gone; end, why the subscription is at its end.
 func (g *Guard) judge(tx *engine.Tx, id string, c Caller) (out *Delivery, end string, passed bool, err error) {
-	_, tree, err := live(tx, "Subscription/"+id)
-	if err != nil {
-		return nil, "", false, err
+	s, criteria, end, err := g.servable(tx, id, c)
+	if err != nil || end != "" {
+		return nil, end, false, err
 	}
-	if tree == nil {
+	if s == nil {
 		return nil, "", false, subscription.Drop(tx.Writer(), id)
-	}
-	s, err := subscription.Parse(tree)
-	if err != nil {
-		return nil, "It cannot be served.", false, nil
-	}
-	q, err := g.subscribed(s)
-	switch {
-	case err != nil:
-		return nil, "The criteria mean nothing any more.", false, nil
-	case !s.End.IsZero() && !tx.Now().Before(s.End):
-		return nil, "Its time is over.", false, nil
-	case g.requireScope(c, "Subscription", smart.MayRead) != nil || g.requireScope(c, s.Type, wanted(s)) != nil:
-		return nil, "The scopes of the app do not reach this any more.", false, nil
 	}
 	out = &Delivery{Subscription: id, Endpoint: s.Endpoint, Headers: s.Headers}
 	if s.Status == subscription.Requested {
@@ -313,7 +299,7 @@ func (g *Guard) judge(tx *engine.Tx, id string, c Caller) (out *Delivery, end st
 		}
 		return nil, "", false, err
 	}
-	r, sight, err := g.mayKnowEvent(tx, c, s, q.Plan(engine.Everything).Where, event)
+	r, sight, err := g.mayKnowEvent(tx, c, s, criteria, event)
 	if err != nil {
 		return nil, "", false, err
 	}

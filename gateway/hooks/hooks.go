@@ -1,12 +1,13 @@
 // Package hooks delivers what Subscriptions of R4 are for, over HTTP: to the
 // endpoint of each, in order, at least once.
 //
-// What is delivered is for consent.Guard to say, at the moment of sending; what
-// waits is kept in the store, so a crash loses nothing, and of several gateways on
-// one database each subscription is served by one at a time. The package only
-// carries: it follows the log when something happens, calls the endpoints side by
-// side, and reports what came of it. An endpoint that is slow or away holds up no
-// other: each host has a few of the places, and waits longer after each failure.
+// What is delivered is for consent.Guard to say, at the moment of sending, when the
+// endpoint has let itself be connected to; what waits is kept in the store, so a
+// crash loses nothing, and of several gateways on one database each subscription is
+// served by one at a time. The package only carries: it follows the log when
+// something happens, calls the endpoints side by side, and reports what came of it.
+// An endpoint that is slow or away holds up no other: each host has a few of the
+// places, and waits longer after each failure.
 //
 // With a payload the resource is PUT to endpoint/Type/id, as an update; without,
 // an empty POST goes to the endpoint
@@ -168,9 +169,12 @@ func (w *Worker) serve(ctx context.Context, id string) {
 			if ctx.Err() != nil {
 				return // another takes it over when the claim ends
 			}
-			if why == "" {
+			switch why {
+			case "":
 				err = w.cfg.Guard.Delivered(ctx, d)
-			} else {
+			case withdrawn: // it was put back, or will be free when the claim ends
+				continue
+			default:
 				w.cfg.Logger.Warn("a subscription was not served", "subscription", id, "why", why, "final", final)
 				err = w.cfg.Guard.Undelivered(ctx, d, why, final)
 			}

@@ -2,6 +2,8 @@ package hooks_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,6 +40,7 @@ type world struct {
 	dsn   string
 	nodes []*node
 	app   *endpoint
+	trust *x509.CertPool // of the next nodes, beside plain http
 
 	mu    sync.Mutex
 	now   time.Time
@@ -131,8 +134,12 @@ func (w *world) node() *node {
 	})
 	w.do(err)
 	w.t.Cleanup(func() { _ = n.guard.Close() })
-	n.worker, err = hooks.New(hooks.Config{Guard: n.guard, Changed: db.Changed, Logger: slog.New(slog.NewTextHandler(n.log, nil)),
-		Client: fetch.New(fetch.Config{Timeout: 2 * time.Second, Loopback: true})})
+	client := fetch.New(fetch.Config{Timeout: 2 * time.Second, Loopback: true})
+	if w.trust != nil {
+		client = fetch.New(fetch.Config{Timeout: time.Minute, Loopback: true})
+		client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: w.trust}
+	}
+	n.worker, err = hooks.New(hooks.Config{Guard: n.guard, Changed: db.Changed, Logger: slog.New(slog.NewTextHandler(n.log, nil)), Client: client})
 	w.do(err)
 	w.nodes = append(w.nodes, n)
 	return n

@@ -3,12 +3,15 @@ package hooks
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 
 	"mypatients/consent"
 	"mypatients/consent/subscription"
@@ -28,11 +31,20 @@ func (w *Worker) send(ctx context.Context, d *consent.Delivery) (why string, fin
 		}
 		return "", false
 	}
-	req, err := request(ctx, d)
+	judged := &judging{worker: w, delivery: d}
+	ctx, judged.stop = context.WithCancel(ctx)
+	defer judged.stop()
+	req, err := request(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(on httptrace.GotConnInfo) { judged.connected(ctx, on) }}), d)
 	if err != nil {
 		return "The endpoint is not a URL that can be called.", true
 	}
 	res, err := w.cfg.Client.Do(req)
+	if judged.over.Load() {
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		return withdrawn, false
+	}
 	if err != nil {
 		return failure(err)
 	}
@@ -42,6 +54,37 @@ func (w *Worker) send(ctx context.Context, d *consent.Delivery) (why string, fin
 		return "", false
 	}
 	return fmt.Sprintf("The endpoint answers with status %d.", res.StatusCode), res.StatusCode == http.StatusGone
+}
+
+// withdrawn says that a delivery was not made, since it is not the subscriber's any
+// more.
+const withdrawn = "withdrawn"
+
+// A judging has a delivery judged when there is a connection for it, before anything
+// is sent on it.
+type judging struct {
+	worker   *Worker
+	delivery *consent.Delivery
+	stop     context.CancelFunc
+	over     atomic.Bool
+}
+
+// connected keeps the call from going on when the delivery is not to be made. The
+// client looks at its context no more before it writes a request of HTTP/1, so the
+// connection is closed.
+func (j *judging) connected(ctx context.Context, on httptrace.GotConnInfo) {
+	still, err := j.worker.cfg.Guard.StillFor(ctx, j.delivery)
+	if err == nil && still {
+		return
+	}
+	if err != nil && ctx.Err() == nil {
+		j.worker.cfg.Logger.Error("subscription", "subscription", j.delivery.Subscription, "error", err)
+	}
+	j.over.Store(true)
+	j.stop()
+	if secure, ok := on.Conn.(*tls.Conn); !ok || secure.ConnectionState().NegotiatedProtocol != "h2" {
+		_ = on.Conn.Close()
+	}
 }
 
 func request(ctx context.Context, d *consent.Delivery) (*http.Request, error) {
