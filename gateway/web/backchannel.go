@@ -40,6 +40,7 @@ func aliases(who *idp.Identity) []string {
 
 func aliasOfPerson(issuer, subject string) string { return "person\x00" + issuer + "\x00" + subject }
 func aliasOfSession(issuer, id string) string     { return "session\x00" + issuer + "\x00" + id }
+func aliasOfGrant(grant string) string            { return "grant\x00" + grant } // by which the person ends it
 func aliasUnnamed(issuer, subject string) string  { return "unnamed\x00" + issuer + "\x00" + subject }
 
 // backChannel takes a provider's word that somebody has signed out there

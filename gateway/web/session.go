@@ -126,7 +126,7 @@ func (v *visit) loadSession() error {
 		if err != nil {
 			return err
 		}
-		if ended { // by the provider
+		if ended { // by the provider, or by the person in another visit
 			v.expired = true
 			return v.endSession()
 		}
@@ -172,9 +172,14 @@ func (v *visit) touch() {
 	v.setTime(keySeen, now)
 }
 
-// endSession forgets the person, here and in the apps that live by the session.
+// endSession forgets the person, here and in the apps that live by the session. A
+// visit that is still under way stores the session once more when it ends, so that
+// it is over is noted apart.
 func (v *visit) endSession() error {
 	if grant := v.session(keyGrant); grant != "" {
+		if _, err := v.site.SignOuts.End(v.ctx, []string{aliasOfGrant(grant)}, v.site.Now().Add(maxTime)); err != nil {
+			return err
+		}
 		if err := v.site.endGrant(v.ctx, grant); err != nil {
 			return err
 		}

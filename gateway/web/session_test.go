@@ -71,6 +71,32 @@ func TestSignOutEndsEverything(t *testing.T) {
 	b.get("/").at("/demo-idp/login").shows(200, "Password")
 }
 
+// A visit that is still under way when the person signs out stores the session once
+// more; it stays over.
+func TestSignOutOutlastsAVisit(t *testing.T) {
+	w := newWorld(t)
+	b, home := w.as("adams", "/")
+	b.get("/patients/mateo").shows(200, "Asthma")
+	old := b.cookie()
+	before, err := w.sessions.All()
+	if err != nil || len(before) == 0 {
+		t.Fatalf("%d sessions, %v", len(before), err)
+	}
+	home.submit("Sign out").shows(200, "You are signed out")
+	for token, session := range before {
+		if err := w.sessions.Commit(token, session, w.clock.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+"/patients/mateo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.AddCookie(&http.Cookie{Name: "session", Value: old})
+	w.browser().do(r).hides("Mateo", "Asthma")
+	w.as("adams", "/patients/mateo") // nobody else is out
+}
+
 func TestForgedForms(t *testing.T) {
 	w := newWorld(t)
 	b, home := w.as("adams", "/")

@@ -166,7 +166,7 @@ func (v *visit) settle(identity *idp.Identity, account *consent.Account, t ticke
 		v.who = &person{account: account}
 		v.steppedUp()
 	}
-	return v.site.SignOuts.Begin(v.ctx, v.session(keyGrant), aliases(identity), now.Add(maxTime))
+	return v.site.SignOuts.Begin(v.ctx, v.session(keyGrant), append(aliases(identity), aliasOfGrant(v.session(keyGrant))), now.Add(maxTime))
 }
 
 // arrive leads a person who signed in to where they wanted to go, by way of the

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -119,7 +120,7 @@ func newWorld(t *testing.T, with ...func(*consent.Config)) *world {
 		t.Fatal(err)
 	}
 	err = web.Mount(router, web.Config{
-		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: w.sessions, SignOuts: noSignOuts{},
+		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: w.sessions, SignOuts: &signOuts{names: map[string][]string{}, ended: map[string]bool{}},
 		Notices: mailNotices{w.mailer(1)},
 		Mail: func(ctx context.Context, to, subject, text string) error {
 			if w.mail == nil {
@@ -227,15 +228,40 @@ func (w *world) put(format string, args ...any) {
 }
 
 // memory keeps sessions; scs's own store knows no contexts.
-// noSignOuts is for an issuer that never ends a session.
-type noSignOuts struct{}
-
-func (noSignOuts) Begin(context.Context, string, []string, time.Time) error { return nil }
-func (noSignOuts) End(context.Context, []string, time.Time) ([]string, error) {
-	return nil, nil
+// signOuts remembers what has ended, by the names of each session.
+type signOuts struct {
+	mu    sync.Mutex
+	names map[string][]string // of sessions
+	ended map[string]bool
 }
-func (noSignOuts) Ended(context.Context, string) (bool, error)           { return false, nil }
-func (noSignOuts) Once(context.Context, string, time.Time) (bool, error) { return true, nil }
+
+func (s *signOuts) Begin(_ context.Context, session string, aliases []string, _ time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names[session] = aliases
+	return nil
+}
+
+func (s *signOuts) End(_ context.Context, aliases []string, _ time.Time) (sessions []string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for session, names := range s.names {
+		if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(aliases, name) }) {
+			s.ended[session] = true
+			sessions = append(sessions, session)
+			delete(s.names, session)
+		}
+	}
+	return sessions, nil
+}
+
+func (s *signOuts) Ended(_ context.Context, session string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended[session], nil
+}
+
+func (*signOuts) Once(context.Context, string, time.Time) (bool, error) { return true, nil }
 
 type memory struct{ *memstore.MemStore }
 
