@@ -25,7 +25,7 @@ type LinkKind uint8
 // The kinds of links.
 const (
 	LinkReference LinkKind = iota // Reference.reference
-	LinkURI                       // of type uri, url, oid or uuid; a canonical is none
+	LinkURI                       // of type uri or url; a canonical is none
 	LinkNarrative                 // XHTML, with href and src inside
 )
 
@@ -114,7 +114,7 @@ func (l *linker) value(at, end int, e *element, here *Place, ref, below bool, de
 		l.text(LinkNarrative, at, end, here)
 	case e.kind == textual:
 		switch e.message.Name() {
-		case "Uri", "Url", "Oid", "Uuid":
+		case "Uri", "Url": // an oid or a uuid could not hold the address of a resource
 			l.text(LinkURI, at, end, here)
 		}
 	}

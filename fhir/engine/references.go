@@ -11,8 +11,9 @@ import (
 // References replaces, in the resources of a Bundle, what stands for other
 // entries by what they are called here
 // (https://hl7.org/fhir/R4/http.html#trules, bundle.html#references): in
-// references, in elements of type uri, url, oid and uuid, and in the links of the
-// narrative; canonical URLs stay. All else stays byte for byte.
+// references, in elements of type uri and url, and in the links of the narrative;
+// canonical URLs stay. The specification names oid and uuid too, which cannot hold
+// what would take their place; they stay. All else stays byte for byte.
 type References struct {
 	targets map[string]target
 	find    func(fhir.Reference) (fhir.Key, error)

@@ -43,7 +43,7 @@ func TestReferences(t *testing.T) {
 		{"", `{"resourceType":"Patient","identifier":[{"system":"` + urn + `","value":"` + urn + `"}],"name":[{"text":"` + urn + `"}]}`,
 			`{"resourceType":"Patient","identifier":[{"system":"Patient/p","value":"` + urn + `"}],"name":[{"text":"` + urn + `"}]}`},
 		{"", `{"resourceType":"Patient","photo":[{"url":"` + there + `"}],"extension":[{"url":"x","valueOid":"` + urn + `"},{"url":"y","valueUuid":"` + urn + `"},{"url":"y","valueCanonical":"` + urn + `"},{"url":"y","valueString":"` + urn + `"}]}`,
-			`{"resourceType":"Patient","photo":[{"url":"Patient/q"}],"extension":[{"url":"x","valueOid":"Patient/p"},{"url":"y","valueUuid":"Patient/p"},{"url":"y","valueCanonical":"` + urn + `"},{"url":"y","valueString":"` + urn + `"}]}`},
+			`{"resourceType":"Patient","photo":[{"url":"Patient/q"}],"extension":[{"url":"x","valueOid":"` + urn + `"},{"url":"y","valueUuid":"` + urn + `"},{"url":"y","valueCanonical":"` + urn + `"},{"url":"y","valueString":"` + urn + `"}]}`},
 		{"", `{"resourceType":"Patient","text":{"div":"<div xmlns=\"u\"><a href=\"` + urn + `\">é</a><img  src = '` + there + `'/><a title=\"` + urn + `\" href=\"#x\"/></div>"}}`,
 			`{"resourceType":"Patient","text":{"div":"<div xmlns=\"u\"><a href=\"Patient/p\">é</a><img  src = 'Patient/q'/><a title=\"` + urn + `\" href=\"#x\"/></div>"}}`},
 		{"", `{"resourceType":"Bundle","type":"collection","entry":[{"fullUrl":"` + there + `","resource":` + ref(urn) + `}]}`,
