@@ -3,7 +3,6 @@ package rest
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -155,9 +154,8 @@ func (b bundler) link(relation, path, query string) {
 	if both := strings.Trim(query+"&"+b.carried, "&"); both != "" {
 		address += "?" + both
 	}
-	quoted, _ := json.Marshal(address) // a string always has a JSON form
 	b.raw(`{"relation":"` + relation + `","url":`)
-	_, _ = b.Write(quoted)
+	_, _ = b.Write(fhir.Quoted(address))
 	b.raw("}")
 }
 
