@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"net/url"
 	"slices"
 	"strings"
 
@@ -24,9 +23,9 @@ const MaxWriteJoins = 10
 // answer. What is not known is refused, never ignored: that would widen what is
 // matched.
 func (e *Engine) ParseCriteria(t fhir.Type, query string) (*search.Query, error) {
-	values, err := url.ParseQuery(query)
+	values, err := fhir.ParseQuery(query)
 	if err != nil {
-		return nil, fhir.Errorf(fhir.Invalid, "The criteria are not a well-formed query string.")
+		return nil, err
 	}
 	for name := range values {
 		if plain, _, _ := strings.Cut(name, ":"); slices.Contains(shaping, plain) {

@@ -47,12 +47,12 @@ func (q *request) key() fhir.Key { return fhir.Key{Type: q.typ, ID: q.id} }
 // for refusals too.
 func (q *request) parse() error {
 	u := q.Request.URL
-	values, malformed := url.ParseQuery(u.RawQuery) // with what can be read
+	values, malformed := fhir.ParseQuery(u.RawQuery) // with what can be read
 	q.query = values
 	q.general()
 	q.prefer()
 	if malformed != nil {
-		return fhir.Errorf(fhir.Invalid, "The query string is not well-formed.")
+		return malformed
 	}
 	if strings.Contains(strings.ToLower(u.RawPath), "%2f") {
 		return fhir.Errorf(fhir.Invalid, "The path holds an encoded slash.")

@@ -1,10 +1,6 @@
 package rest
 
-import (
-	"net/url"
-
-	"mypatients/fhir"
-)
+import "mypatients/fhir"
 
 // searchForm is search by POST: parameters come in the form, in the query, or in
 // both (https://hl7.org/fhir/R4/search.html#Introduction).
@@ -25,13 +21,16 @@ func (q *request) searchSystemForm() error {
 // form adds the parameters of a form to those of the query. _format and _pretty
 // count as if they stood there.
 func (q *request) form() error {
+	if q.Request.ContentLength == 0 && q.Request.Header.Get("Content-Type") == "" {
+		return nil // all parameters are in the query
+	}
 	body, err := q.body("application/x-www-form-urlencoded")
 	if err != nil {
 		return err
 	}
-	form, err := url.ParseQuery(string(body))
+	form, err := fhir.ParseQuery(string(body))
 	if err != nil {
-		return fhir.Errorf(fhir.Invalid, "The form is not well-formed.")
+		return err
 	}
 	for name, values := range form {
 		q.query[name] = append(q.query[name], values...)

@@ -45,7 +45,7 @@ func (q *request) transaction(list []fhir.BundleEntry) error {
 func (q *request) entry(i int, e fhir.BundleEntry) (entry, error) {
 	out := entry{Step: consent.Step{FullURL: e.FullURL}}
 	path, query, hasQuery := strings.Cut(e.URL, "?")
-	values, err := url.ParseQuery(query)
+	values, err := fhir.ParseQuery(query)
 	switch {
 	case e.Method == "":
 		return out, entryFault(i, "request.method", "An entry of a transaction needs a method.")
