@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -34,6 +35,10 @@ const maxReferred = 10 * maxIncluded
 func ParseEverything(values url.Values, lenient bool, zone *time.Location) (EverythingQuery, error) {
 	var q EverythingQuery
 	var err error
+	if several := values["_type"]; len(several) > 1 { // each adds types
+		values = maps.Clone(values)
+		values["_type"] = []string{strings.Join(several, ",")}
+	}
 	if q.Types, err = search.ParseTypes(values); err != nil {
 		return q, err
 	}

@@ -48,10 +48,11 @@ func TestEverything(t *testing.T) {
 	for query, want := range map[string]string{
 		"": "match Patient/ada,match AllergyIntolerance/al,match Appointment/both,match MedicationRequest/m1,match Observation/a1," +
 			"include Medication/ibu,include PractitionerRole/ra,include Organization/oak,include Practitioner/adams,include Organization/big",
-		"_type=Observation,Patient":      "match Patient/ada,match Observation/a1",
-		"_type=Observation,Practitioner": "match Observation/a1",
-		"_type=MedicationRequest":        "match MedicationRequest/m1",
-		"start=2021":                     "match Patient/ada,match AllergyIntolerance/al,match Appointment/both,match MedicationRequest/m1,include Medication/ibu",
+		"_type=Observation,Patient":                         "match Patient/ada,match Observation/a1",
+		"_type=Observation,Practitioner":                    "match Observation/a1",
+		"_type=Observation&_type=Patient,MedicationRequest": "match Patient/ada,match MedicationRequest/m1,match Observation/a1",
+		"_type=MedicationRequest":                           "match MedicationRequest/m1",
+		"start=2021":                                        "match Patient/ada,match AllergyIntolerance/al,match Appointment/both,match MedicationRequest/m1,include Medication/ibu",
 		"start=2020-05-05&end=2020-05-05&_type=Patient,Observation,MedicationRequest": "match Patient/ada,match Observation/a1",
 		"end=2020-05-04":                              "match Patient/ada,match AllergyIntolerance/al,match Appointment/both",
 		"_since=2024-02-29T12:30:00Z":                 "match MedicationRequest/m1",
