@@ -148,12 +148,23 @@ func (q *request) answered(kind, path string, page *fhir.Page, err error) error 
 
 // capabilities: https://hl7.org/fhir/R4/http.html#capabilities
 func (q *request) capabilities() bool {
-	if mode := q.query.Get("mode"); mode != "" && mode != "full" && mode != "normative" {
-		q.fail(fhir.Errorf(fhir.Unsupported, "The mode must be full or normative."))
+	mode := q.query.Get("mode")
+	if delete(q.query, "mode"); mode != "" && mode != "full" && mode != "normative" {
+		q.fail(fhir.ElementErrorf(fhir.Unsupported, "http.mode", "The mode must be full or normative."))
 		return true
 	}
-	q.write(http.StatusOK, q.h.Guard.Capabilities())
+	q.document("CapabilityStatement", q.h.Guard.Capabilities())
 	return true
+}
+
+// document answers with something public that is not stored, or as much of it as
+// is asked for.
+func (q *request) document(t fhir.Type, body []byte) {
+	if err := q.part(); err != nil {
+		q.fail(err)
+		return
+	}
+	q.write(http.StatusOK, q.subset.Of(t, body))
 }
 
 // definition serves the definitions of this gateway itself, which are public:
@@ -161,7 +172,7 @@ func (q *request) capabilities() bool {
 func (q *request) definition() bool {
 	body, ok := q.h.Guard.Definition(q.typ, q.id)
 	if ok {
-		q.write(http.StatusOK, body)
+		q.document(q.typ, body)
 	}
 	return ok
 }

@@ -3,6 +3,7 @@ package rest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,13 +22,15 @@ import (
 // profile that is not known.
 func (q *request) validate() error {
 	v := consent.Validation{Type: q.typ, ID: q.id, Mode: q.query.Get("mode"), Profile: q.query.Get("profile")}
-	for name, values := range q.query {
-		switch {
-		case name != "mode" && name != "profile" && !q.lenient:
-			return fhir.ElementErrorf(fhir.Invalid, name, "The parameter %q is not supported here.", name)
-		case len(values) > 1:
-			return fhir.ElementErrorf(fhir.Invalid, name, "This parameter may be given once.")
+	given := map[string]string{"mode": "http.mode", "profile": "http.profile"}
+	for name, at := range given {
+		if len(q.query[name]) > 1 {
+			return fhir.ElementErrorf(fhir.Invalid, at, "This parameter may be given once.")
 		}
+		delete(q.query, name)
+	}
+	if err := q.noQuery(); err != nil {
+		return err
 	}
 	if q.Request.Method == http.MethodPost && q.Request.ContentLength != 0 {
 		body, err := q.resourceBody()
@@ -35,13 +38,13 @@ func (q *request) validate() error {
 			return err
 		}
 		v.Body = body
-		if err := unwrap(&v); err != nil {
+		if err := unwrap(&v, given); err != nil {
 			return err
 		}
 	}
 	issues, err := q.h.Guard.Validate(q.Request.Context(), q.caller, v)
 	if err != nil {
-		return err
+		return where(err, given)
 	}
 	if len(issues) == 0 {
 		issues = []fhir.Issue{{Severity: "information", Code: "informational", Text: "Nothing is wrong with this."}}
@@ -49,6 +52,23 @@ func (q *request) validate() error {
 	q.Header("Cache-Control", "no-store")
 	q.write(http.StatusOK, fhir.OutcomeJSON(issues))
 	return nil
+}
+
+// where names the parameters that an error is about by the place where they were
+// given.
+func where(err error, given map[string]string) error {
+	known, ok := err.(*fhir.Error)
+	if !ok {
+		return err
+	}
+	named := *known
+	named.Issues = slices.Clone(known.Issues)
+	for i, issue := range named.Issues {
+		if at, found := given[issue.Expression]; found {
+			named.Issues[i].Expression = at
+		}
+	}
+	return &named
 }
 
 // wrapped are the Parameters of $validate. Their resource is not looked at here:
@@ -66,8 +86,9 @@ type wrapped struct {
 }
 
 // unwrap takes the parameters out of a body that is Parameters. Any other body is
-// the resource itself; one that is no JSON is left for the guard to say so.
-func unwrap(v *consent.Validation) error {
+// the resource itself; one that is no JSON is left for the guard to say so. Where
+// mode and profile stand is noted in given.
+func unwrap(v *consent.Validation, given map[string]string) error {
 	var w wrapped
 	if err := json.Unmarshal(v.Body, &w); err != nil || w.ResourceType != "Parameters" {
 		return nil
@@ -90,9 +111,9 @@ func unwrap(v *consent.Validation) error {
 				return fhir.ElementErrorf(fhir.Invalid, at, "This parameter must hold a resource.")
 			}
 		case "mode":
-			v.Mode = value
+			v.Mode, given["mode"] = value, at
 		case "profile":
-			v.Profile = value
+			v.Profile, given["profile"] = value, at
 		default:
 			return fhir.ElementErrorf(fhir.Invalid, at, "This operation has no such parameter.")
 		}
