@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"mypatients/fhir"
@@ -76,6 +77,12 @@ func (in *includer) follow(i search.Include, from []*store.Version) error {
 			return err
 		}
 	}
+	named := i.Canonicals(from)
+	for _, t := range slices.Sorted(maps.Keys(named)) {
+		if err := in.search(t, named[t]); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -98,29 +105,32 @@ func (in *includer) target(key fhir.Key) error {
 }
 
 func (in *includer) reverse(i search.Include, from []*store.Version) error {
-	keys := make([]fhir.Key, len(from))
-	for n, v := range from {
-		keys[n] = fhir.Key{Type: fhir.Type(v.Type), ID: v.ID}
-	}
 	for _, source := range i.Sources() {
-		allowed := in.sight(source)
-		// one more than may come in, of those that are in already or not
-		hits, err := in.tx.reader.Search(store.Query{
-			Type:  string(source),
-			Where: store.And{i.Where(source, keys), allowed},
-			Limit: maxIncluded + len(in.known) + 1,
-		})
-		if err != nil {
+		if err := in.search(source, i.Where(source, from)); err != nil {
 			return err
 		}
-		for _, h := range hits {
-			if in.known[h.Key] {
-				continue
-			}
-			in.known[h.Key] = true
-			if err := in.add(h.Version); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// search adds what is found of a type.
+func (in *includer) search(t fhir.Type, where store.Expr) error {
+	hits, err := in.tx.reader.Search(store.Query{
+		Type:  string(t),
+		Where: store.And{where, in.sight(t)},
+		// one more than may come in, of those that are in already or not
+		Limit: maxIncluded + len(in.known) + 1,
+	})
+	if err != nil {
+		return err
+	}
+	for _, h := range hits {
+		if in.known[h.Key] {
+			continue
+		}
+		in.known[h.Key] = true
+		if err := in.add(h.Version); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -129,29 +129,33 @@ func included(t *testing.T, m *model, q *search.Query, hits []store.Hit) []strin
 // added lists what one include adds to some resources, in one step.
 func added(t *testing.T, m *model, i search.Include, from []*store.Version) (found []*store.Version) {
 	t.Helper()
-	var keys []fhir.Key
-	for _, v := range from {
-		keys = append(keys, fhir.Key{Type: fhir.Type(v.Type), ID: v.ID})
-		if i.Reverse {
-			continue
+	if i.Reverse {
+		for _, source := range i.Sources() {
+			found = append(found, searched(t, m, source, i.Where(source, from))...)
 		}
+		return found
+	}
+	for _, v := range from {
 		for _, key := range i.Targets(v) {
 			if v, _ := m.Resource(store.Key{Type: string(key.Type), ID: key.ID}); v != nil {
 				found = append(found, v)
 			}
 		}
 	}
-	if !i.Reverse {
-		return found
+	for typ, where := range i.Canonicals(from) {
+		found = append(found, searched(t, m, typ, where)...)
 	}
-	for _, source := range i.Sources() {
-		more, err := m.Search(store.Query{Type: string(source), Where: i.Where(source, keys)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, h := range more {
-			found = append(found, h.Version)
-		}
+	return found
+}
+
+func searched(t *testing.T, m *model, typ fhir.Type, where store.Expr) (found []*store.Version) {
+	t.Helper()
+	hits, err := m.Search(store.Query{Type: string(typ), Where: where})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range hits {
+		found = append(found, h.Version)
 	}
 	return found
 }

@@ -113,7 +113,9 @@
 //   - Not supported, and refused by name: _filter, _query, _contained but for false, the
 //     functional lists ($current-problems), composites among added parameters.
 //   - References to contained resources are indexed as they are; chains do not follow
-//     them.
+//     them, nor into the entries of a Bundle (composition, message).
+//   - Includes follow canonical URLs, of which all versions count when none is named;
+//     chains and _has do not.
 //   - Sorting takes the parameters' own terms: dates by their start (then their end),
 //     strings folded (then as written), quantities by number whatever the unit, tokens by code.
 package search

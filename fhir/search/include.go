@@ -23,14 +23,15 @@ type Include struct {
 
 // Targets lists what a resource refers to by this include, references on this
 // server only, in order of their names, without repetitions; none when the
-// resource is not of the source type. It is for forward includes.
+// resource is not of the source type. What is named by a canonical URL is not among
+// them, see [Include.Canonicals]. It is for forward includes.
 func (i Include) Targets(v *store.Version) []fhir.Key {
 	if i.Source != "" && i.Source != fhir.Type(v.Type) {
 		return nil
 	}
 	var keys []fhir.Key
-	for _, name := range i.names(fhir.Type(v.Type)) {
-		for value := range v.Terms.Values(name) {
+	for _, p := range i.params(fhir.Type(v.Type)) {
+		for value := range v.Terms.Values(p.names.plain) {
 			key, err := fhir.ParseKey(string(value))
 			if err == nil && (i.Target == "" || i.Target == key.Type) && !slices.Contains(keys, key) {
 				keys = append(keys, key)
@@ -48,36 +49,37 @@ func (i Include) Sources() []fhir.Type {
 	return fhir.Types()
 }
 
-// Where is the condition on resources of a source type to refer to one of the
-// keys; [store.None] when they have no such reference. It is for reverse includes.
-func (i Include) Where(source fhir.Type, keys []fhir.Key) store.Expr {
+// Where is the condition on resources of a source type to refer to one of some
+// others, by a reference or by a canonical URL; [store.None] when they have no such
+// reference. It is for reverse includes.
+func (i Include) Where(source fhir.Type, to []*store.Version) store.Expr {
 	var values []string
-	for _, key := range keys {
-		if i.Target == "" || i.Target == key.Type {
-			values = append(values, key.String())
+	for _, v := range to {
+		if i.Target == "" || i.Target == fhir.Type(v.Type) {
+			values = append(append(values, v.Key.String()), i.registry.canonicals(v)...)
 		}
 	}
 	if len(values) == 0 {
 		return store.None()
 	}
 	var any store.Or
-	for _, name := range i.names(source) {
-		any = append(any, equalAny(name, values))
+	for _, p := range i.params(source) {
+		any = append(any, equalAny(p.names.plain, values))
 	}
 	return any
 }
 
-// names are those under which a type has the references.
-func (i Include) names(t fhir.Type) []string {
-	var names []string
+// params are those under which a type has the references.
+func (i Include) params(t fhir.Type) []*Param {
+	var list []*Param
 	tp := i.registry.types[t]
 	if tp == nil {
 		return nil
 	}
 	for _, p := range i.registry.visible(t, tp.list) {
 		if p.Kind == Reference && (i.Param == "*" || i.Param == p.Name) {
-			names = append(names, p.names.plain)
+			list = append(list, p)
 		}
 	}
-	return names
+	return list
 }
