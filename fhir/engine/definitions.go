@@ -269,8 +269,10 @@ func (e *Engine) checkDefinition(tree map[string]any) error {
 	if tree["status"] != "active" || e.configured.Defines(d) {
 		return nil
 	}
-	_, err := e.configured.With(d)
-	return err
+	if _, err := e.configured.With(d); err != nil {
+		return err
+	}
+	return e.configured.Check(d)
 }
 
 // checkSameName refuses a SearchParameter whose name another active one has for

@@ -112,6 +112,11 @@ func TestSearchParametersThatCannotBe(t *testing.T) {
 	for _, c := range []struct{ body, element string }{
 		{parameter("x", "x", "token", "Patient.name.trace('x')", "Patient"), "SearchParameter.expression"},
 		{parameter("x", "x", "token", "Patient.(", "Patient"), "SearchParameter.expression"},
+		{parameter("x", "x", "token", "Patient.names", "Patient"), "SearchParameter.expression"},
+		{parameter("x", "x", "token", "Patient.name | Patient.contact.name.last", "Patient"), "SearchParameter.expression"},
+		{parameter("x", "x", "token", "name.where(given = 'x' and age = 5)", "Patient"), "SearchParameter.expression"},
+		{parameter("x", "x", "token", "Observation.code", "Patient"), "SearchParameter.expression"},
+		{parameter("x", "x", "token", "Observation.code", "Observation", "Patient"), "SearchParameter.expression"},
 		{parameter("x", "_x", "token", "Patient.name", "Patient"), "SearchParameter.code"},
 		{parameter("x", "_conf", "token", "Patient.name", "Patient"), "SearchParameter.code"},
 		{parameter("x", "_owner", "token", "Patient.name", "Patient"), "SearchParameter.code"},
@@ -123,7 +128,7 @@ func TestSearchParametersThatCannotBe(t *testing.T) {
 		{parameter("x", "x", "composite", "Patient.name", "Patient"), "SearchParameter.type"},
 		{parameter("x", "x", "special", "Patient.name", "Patient"), "SearchParameter.type"},
 		{parameter("x", "eyes", "token", "Patient.gender", "Patient"), "SearchParameter.code"},
-		{parameter("x", "Eyes", "token", "Patient.gender", "Patient", "Practitioner"), "SearchParameter.code"},
+		{parameter("x", "Eyes", "token", "gender", "Patient", "Practitioner"), "SearchParameter.code"},
 	} {
 		p, err := w.Prepare([]byte(c.body))
 		if err == nil {

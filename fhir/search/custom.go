@@ -145,6 +145,29 @@ func (r *Registry) addTo(t fhir.Type, d Definition) error {
 	return nil
 }
 
+// Check refuses a definition whose expression can find nothing: it names an element
+// that R4 does not have, or is about other types than those of the definition. The
+// error is that of [Registry.With], which takes such definitions.
+func (r *Registry) Check(d Definition) error {
+	for _, t := range d.Types {
+		p := &pathParser{choices: r.choices, context: string(t)}
+		if _, err := p.parse(d.Expression); err != nil {
+			return wrong("expression", "The expression cannot be used: %v", err)
+		}
+		for _, path := range p.paths {
+			if !fhir.HasElement(path) {
+				return wrong("expression", "R4 has no element %s", path)
+			}
+		}
+		if len(p.heads) > 0 && !slices.ContainsFunc(p.heads, func(head fhir.Type) bool {
+			return head == t || head == "Resource" || head == "DomainResource"
+		}) {
+			return wrong("expression", "The expression is not about %s", t)
+		}
+	}
+	return nil
+}
+
 // copies gives parameters that can be bound anew.
 func copies(list []*Param) []*Param {
 	fresh := make([]*Param, len(list))

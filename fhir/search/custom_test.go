@@ -170,3 +170,35 @@ func TestWith(t *testing.T) {
 		t.Error("owners were lost")
 	}
 }
+
+// Check takes every expression of R4, and what is written without a type at its head.
+func TestCheck(t *testing.T) {
+	r := registry(t)
+	for _, typ := range fhir.Types() {
+		for _, p := range r.Params(typ) {
+			if p.Expression == "" || p.Kind == search.Composite {
+				continue
+			}
+			if err := r.Check(search.Definition{Name: p.Name, Types: []fhir.Type{typ}, Expression: p.Expression}); err != nil {
+				t.Errorf("%s.%s: %s: %v", typ, p.Name, p.Expression, err)
+			}
+		}
+	}
+	for expression, fits := range map[string]bool{
+		"name.family":                                                  true,
+		"(Patient.deceased as dateTime)":                               true,
+		"extension('urn:race').value.code":                             true,
+		"Patient.birthDate.extension.where(url = 'urn:x').value":       true,
+		"Patient.link.where(type = 'refer').other.resolve().name":      true,
+		"Patient.link.where(kind = 'refer').other":                     false,
+		"Resource.meta.tag":                                            true,
+		"Practitioner.name":                                            false,
+		"Practitioner.name | Patient.name":                             true,
+		"Practitioner.name | Patient.nom":                              false,
+		"Patient.generalPractitioner.where(resolve() is Practitioner)": true,
+	} {
+		if err := r.Check(search.Definition{Name: "x", Types: []fhir.Type{"Patient"}, Expression: expression}); (err == nil) != fits {
+			t.Errorf("%s: got %v, want it to fit: %v", expression, err, fits)
+		}
+	}
+}

@@ -22,10 +22,13 @@ const (
 // as, ofType, is, extension. context is the path of the input, "Observation" or
 // "Observation.component", by which choice elements are known.
 func compile(expression, context string, known *choices) (node, error) {
+	return (&pathParser{choices: known, context: context}).parse(expression)
+}
+
+func (p *pathParser) parse(expression string) (node, error) {
 	if len(expression) > maxExpression {
 		return nil, fmt.Errorf("expression longer than %d bytes", maxExpression)
 	}
-	p := &pathParser{choices: known, context: context}
 	if err := p.scan(expression); err != nil {
 		return nil, err
 	}
@@ -52,6 +55,9 @@ type pathParser struct {
 	tokens  []lexeme
 	at      int
 	depth   int
+
+	paths []string    // of the elements that were named, where they are known
+	heads []fhir.Type // at the heads of paths
 }
 
 func (p *pathParser) scan(s string) error {
@@ -301,6 +307,7 @@ func (p *pathParser) head() (node, error) {
 	}
 	if fhir.Type(t.text).Valid() || t.text == "Resource" || t.text == "DomainResource" {
 		p.at++
+		p.heads = append(p.heads, fhir.Type(t.text))
 		return typeNode{t.text}, nil
 	}
 	return p.step(thisNode{})
@@ -332,6 +339,7 @@ func (p *pathParser) field(of node, name string) *field {
 	if name == "extension" || name == "modifierExtension" {
 		f.path = "Extension"
 	}
+	p.paths = append(p.paths, f.path)
 	if types := p.choices.types[f.path]; types != nil {
 		f.keys = nil
 		for _, t := range types {
@@ -392,7 +400,7 @@ func (p *pathParser) function(of node, name string) (node, error) {
 		return &filter{of, cond}, err
 	case "extension":
 		url, err := p.implies()
-		return &filter{p.field(of, "extension"), &equal{p.field(thisNode{}, "url"), url, false}}, err
+		return &filter{p.field(of, "extension"), &equal{&field{thisNode{}, "url", "Extension.url", []string{"url"}}, url, false}}, err
 	case "as", "ofType":
 		t, err := p.typeName()
 		if err != nil {
