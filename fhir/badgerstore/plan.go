@@ -273,11 +273,7 @@ func (q *query) joinBack(e store.Back) (driver, int, error) {
 
 // few gives the resources that match, nil if they are too many.
 func (q *query) few(typ string, where store.Expr) ([]found, error) {
-	test, err := compile(where)
-	if err != nil {
-		return nil, err
-	}
-	inner := query{searcher: q.searcher, typ: typ, expr: where, test: test, limit: q.store.tune.joinUpTo + 1}
+	inner := query{searcher: q.searcher, typ: typ, expr: where, limit: q.store.tune.joinUpTo + 1}
 	list, err := inner.find()
 	if err != nil || len(list) > q.store.tune.joinUpTo {
 		return nil, err

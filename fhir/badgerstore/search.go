@@ -28,7 +28,7 @@ type query struct {
 	*searcher
 	typ   string
 	expr  store.Expr // what plan looks at
-	test  condition  // the same, what rows are judged by
+	test  condition  // what rows are judged by; nil until it is planned
 	sorts []store.Sort
 	after *found // begin behind this one
 	limit int    // 0: all
@@ -45,10 +45,7 @@ func (r *reader) Search(q store.Query) ([]store.Hit, error) {
 	if q.Limit <= 0 {
 		return nil, errors.New("badgerstore: a search needs a limit")
 	}
-	work, err := r.query(q)
-	if err != nil {
-		return nil, err
-	}
+	work := r.query(q)
 	work.limit = q.Limit
 	work.sorts = q.Sort
 	if q.After != "" {
@@ -70,12 +67,21 @@ func (r *reader) Search(q store.Query) ([]store.Hit, error) {
 	return work.hits(list)
 }
 
-func (r *reader) query(q store.Query) (*query, error) {
-	test, err := compile(q.Where)
-	if err != nil {
-		return nil, err
+func (r *reader) query(q store.Query) *query {
+	return &query{searcher: &searcher{reader: r}, typ: q.Type, expr: q.Where}
+}
+
+// prepare plans the search, and makes ready what its candidates are judged by.
+func (q *query) prepare() (d driver, err error) {
+	if d, err = q.plan(); err != nil || q.test != nil {
+		return d, err
 	}
-	return &query{searcher: &searcher{reader: r}, typ: q.Type, expr: q.Where, test: test}, nil
+	where := q.expr
+	if d.by == byOwner {
+		where = store.Beside(where, d.values)
+	}
+	q.test, err = compile(where)
+	return d, err
 }
 
 // hits fetches what was found.
@@ -105,7 +111,7 @@ func (q *query) hits(list []found) ([]store.Hit, error) {
 
 // find gives the first matches behind after, in the order asked for.
 func (q *query) find() ([]found, error) {
-	d, err := q.plan()
+	d, err := q.prepare()
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +129,7 @@ func (q *query) find() ([]found, error) {
 
 // Count implements store.Reader.
 func (r *reader) Count(sq store.Query) (int, error) {
-	q, err := r.query(sq)
-	if err != nil {
-		return 0, err
-	}
+	q := r.query(sq)
 	parts := store.Parts(q.expr)
 	if len(parts) == 0 || parts[0] == nil && len(parts) == 1 {
 		return q.countLive()
@@ -134,7 +137,7 @@ func (r *reader) Count(sq store.Query) (int, error) {
 	if e, ok := parts[0].(store.Equal); ok && len(parts) == 1 && e.Name != store.ID {
 		return q.countEntries([]piece{q.equal(e.Name, e.Value)}, 1<<62)
 	}
-	d, err := q.plan()
+	d, err := q.prepare()
 	if err != nil {
 		return 0, err
 	}

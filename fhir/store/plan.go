@@ -41,7 +41,7 @@ func ValuesOf(e Expr, name string) (values []string, ok bool) {
 
 // Parts lists what must all hold for a condition to hold: itself, or the parts
 // of an And, however deep.
-func Parts(e Expr) []Expr { return parts(nil, e) }
+func Parts(e Expr) []Expr { return parts(make([]Expr, 0, 8), e) }
 
 func parts(list []Expr, e Expr) []Expr {
 	switch e := e.(type) {
@@ -54,6 +54,20 @@ func parts(list []Expr, e Expr) []Expr {
 		return list
 	}
 	return append(list, e)
+}
+
+// Beside gives the parts of a condition but for those that hold for whatever belongs to
+// one of some owners.
+func Beside(e Expr, owners []string) And {
+	return slices.DeleteFunc(Parts(e), func(part Expr) bool {
+		switch part := part.(type) {
+		case Equal:
+			return part.Name == Owner && len(owners) == 1 && owners[0] == part.Value
+		case In:
+			return part.Name == Owner && slices.Equal(part.Values, owners)
+		}
+		return false
+	})
 }
 
 // Beyond gives the first string behind all those that begin with prefix, nil if
