@@ -43,7 +43,7 @@ func prefixOf(name, prefix string) stretch {
 
 // any tells whether there is an element in a stretch.
 func (b *builder) any(a string, s stretch) string {
-	return `(` + b.width(a, s.to) + ` > ` + b.width(a, s.from) + `)`
+	return `coalesce(` + a + `.terms[` + b.width(a, s.from) + ` + 1] < ` + b.arg(s.to) + `::bytea, false)`
 }
 
 // condition gives the SQL of an expression over a row a.

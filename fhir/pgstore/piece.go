@@ -117,6 +117,14 @@ func (d driver) repeats() bool {
 	return d.by == byOwner && len(d.values) > 1
 }
 
+// beside gives what is left to judge candidates of a condition by.
+func (d driver) beside(where store.Expr) store.Expr {
+	if d.by == byOwner {
+		return store.Beside(where, d.values)
+	}
+	return where
+}
+
 // id is where the id of a candidate stands, in the order of the driver.
 func (d driver) id() string {
 	if d.by == byID || d.by == byIndex {

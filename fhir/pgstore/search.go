@@ -18,6 +18,9 @@ type query struct {
 	sorts []store.Sort
 	after *store.Place
 	limit int // 0: all, without an order
+
+	doubt   store.Or // holds for rows of which where does not tell whether they match; nil: it does of all
+	doubted bool     // there are such
 }
 
 // Search implements store.Reader.
@@ -40,6 +43,14 @@ func (r *reader) Search(sq store.Query) ([]store.Hit, error) {
 	if d.by == bySort {
 		return q.walkSort()
 	}
+	if easy, doubt := easier(q.where); doubt != nil {
+		first := *q
+		first.where, first.doubt = easy, doubt
+		list, err := first.hits(func(b *builder) (string, error) { return first.page(b, d) })
+		if err != nil || !first.doubted {
+			return list, err
+		}
+	}
 	return q.hits(func(b *builder) (string, error) { return q.page(b, d) })
 }
 
@@ -53,6 +64,9 @@ func (q *query) hits(page func(*builder) (string, error)) (list []store.Hit, err
 	keys := ``
 	for i := range q.sorts {
 		keys += `, p.` + keyName(i)
+	}
+	if q.doubt != nil {
+		keys += `, p.doubt`
 	}
 	b.write(`SELECT p.id, `, versionColumns, keys, ` FROM (`, inner, `) p, LATERAL (SELECT * FROM resource r WHERE r.type = `,
 		b.bytes(q.typ), ` AND r.id = p.id OFFSET 0) r ORDER BY `, q.order(`p.`))
@@ -81,9 +95,14 @@ func (q *query) scanHits(rows pgx.Rows) (list []store.Hit, err error) {
 		for i := range keys {
 			targets = append(targets, &keys[i])
 		}
+		doubted := false
+		if q.doubt != nil {
+			targets = append(targets, &doubted)
+		}
 		if err := rows.Scan(targets...); err != nil || v.Deleted {
 			return nil, errCorrupt
 		}
+		q.doubted = q.doubted || doubted
 		v.Key, v.Time = store.Key{Type: q.typ, ID: string(id)}, time.UnixMilli(millis).UTC()
 		place := store.Place{ID: v.ID}
 		for i, s := range q.sorts {
@@ -101,7 +120,7 @@ func (q *query) scanHits(rows pgx.Rows) (list []store.Hit, err error) {
 // page gives the SQL of the first matches of a driver, in order: ids and keys.
 func (q *query) page(b *builder, d driver) (string, error) {
 	from, more := d.rows(b, q)
-	where, err := b.condition(q.where, "l")
+	where, err := b.condition(d.beside(q.where), "l")
 	if err != nil {
 		return "", err
 	}
@@ -109,7 +128,15 @@ func (q *query) page(b *builder, d driver) (string, error) {
 	if d.repeats() {
 		text += ` DISTINCT`
 	}
-	text += ` ` + d.id() + q.keys(b, "l") + ` FROM ` + from + ` WHERE ` + more + where + q.behind(b, d.id(), "l")
+	text += ` ` + d.id() + q.keys(b, "l")
+	if q.doubt != nil {
+		doubt, err := b.condition(q.doubt, "l")
+		if err != nil {
+			return "", err
+		}
+		text += `, ` + doubt + ` AS doubt`
+	}
+	text += ` FROM ` + from + ` WHERE ` + more + where + q.behind(b, d.id(), "l")
 	return text + ` ORDER BY ` + q.order(``) + ` LIMIT ` + b.arg(q.limit), nil
 }
 
@@ -127,7 +154,7 @@ func (r *reader) Count(sq store.Query) (n int, err error) {
 			return 0, err
 		}
 		from, more := d.rows(b, q)
-		where, err := b.condition(q.where, "l")
+		where, err := b.condition(d.beside(q.where), "l")
 		if err != nil {
 			return 0, err
 		}
@@ -171,7 +198,7 @@ func (r *reader) few(typ string, where store.Expr, s *stretch) (ids []string, el
 	if s != nil {
 		what = `, ` + b.slice("l", s.from, s.to)
 	}
-	condition, err := b.condition(where, "l")
+	condition, err := b.condition(d.beside(where), "l")
 	if err != nil {
 		return nil, nil, err
 	}
