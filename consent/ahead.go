@@ -1,11 +1,21 @@
 package consent
 
 import (
+	"context"
 	"maps"
 
 	"mypatients/fhir/engine"
 	"mypatients/fhir/store"
 )
+
+// Foresee runs fn, which authenticates a caller and reads for them, and saves round
+// trips to a database behind a network: at first tokens, accounts and epochs may be
+// taken to be as the store remembers them, which is compared in the snapshot, and in the
+// round trip, of what is read. If one is not so, all is thrown away and fn runs again
+// without. What fn gives may be used when Foresee has returned; see [store.Foresee].
+func (g *Guard) Foresee(ctx context.Context, fn func(context.Context) error) error {
+	return store.Foresee(ctx, g.engine.Store(), fn)
+}
 
 // readAhead reads in one go the epochs that a call about some patients will compare,
 // nil for all on whom the caller may have a basis, as far as the caches tell which:

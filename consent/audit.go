@@ -199,10 +199,16 @@ func fileAll(tx *engine.Tx, entries []*auditEntry) error {
 }
 
 // An auditor writes the entries of what changes nothing.
-type auditor struct{ log *audit.Log }
+type auditor struct {
+	log   *audit.Log
+	store store.Store
+}
 
 // write returns when the entry is durable: no audit, no answer.
 func (a *auditor) write(ctx context.Context, e *auditEntry) error {
+	if err := store.Confirm(ctx, a.store); err != nil {
+		return err
+	}
 	e.settle()
 	err := a.log.Write(ctx, &e.Entry)
 	switch {

@@ -85,6 +85,9 @@ func (c *cache[K, V]) get(tx *engine.Tx, key K, fill func() (v V, rests []string
 		return zero, err
 	}
 	s, err := stampOf(tx.Reader(), rests)
+	if err == nil {
+		err = store.Compare(tx.Reader())
+	}
 	if err != nil {
 		return zero, err
 	}

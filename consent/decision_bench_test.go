@@ -114,8 +114,9 @@ func (w *world) grants(n int) {
 // 3.5 µs more: 1 µs sealing the link of the next page, 1 µs making the conditions of
 // the decision ready and judging 60 rows by them, and the rest finding the person and
 // the decision and comparing the state of their epochs. What does not depend on the
-// decision is the same for a system client. With PostgreSQL the epochs are one round
-// trip, which a search without a decision does not make.
+// decision is the same for a system client. With PostgreSQL the epochs are compared in
+// the round trip of the search, as over HTTP the token and the account are; see
+// [consent.Guard.Foresee].
 func BenchmarkAuthorized(b *testing.B) {
 	w := newWorld(b)
 	w.crowd(1000)

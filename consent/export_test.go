@@ -22,8 +22,16 @@ func (g *Guard) ReadUnrecorded(ctx context.Context, c Caller, key fhir.Key) (fou
 	return found, err
 }
 
-// SearchUnrecorded is [Guard.Search], likewise.
+// SearchUnrecorded is [Guard.Search], likewise, as it is called over HTTP.
 func (g *Guard) SearchUnrecorded(ctx context.Context, c Caller, t fhir.Type, values url.Values) (page *fhir.Page, err error) {
+	err = g.Foresee(ctx, func(ctx context.Context) error {
+		page, err = g.searchUnrecorded(ctx, c, t, values)
+		return err
+	})
+	return page, err
+}
+
+func (g *Guard) searchUnrecorded(ctx context.Context, c Caller, t fhir.Type, values url.Values) (page *fhir.Page, err error) {
 	e := g.entry(c, "search", t)
 	if err := g.requireScope(c, t, smart.MaySearch); err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permis
 	if err != nil {
 		return nil, err
 	}
-	s := &sighting{g: g, caller: c, person: p, now: tx.Now(), about: about, want: want, memo: map[fhir.Type]store.Expr{}}
+	s := &sighting{g: g, caller: c, person: p, now: tx.Now(), about: about, want: want}
 	if p.is(smart.System) || p.is(smart.Staff) || p.is(smart.Admin) {
 		return s, nil
 	}
@@ -65,6 +65,11 @@ func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permis
 // the patients who own it.
 func (g *Guard) lookAt(tx *engine.Tx, c Caller, key fhir.Key, want smart.Permission) (*sighting, error) {
 	owners := []string{}
+	if c.Launch.Patient != "" { // mostly the owner: the epochs then come with the resource
+		if err := g.readAhead(tx, c, []string{"Patient/" + c.Launch.Patient}); err != nil {
+			return nil, err
+		}
+	}
 	v, err := tx.Reader().Resource(store.Key{Type: string(key.Type), ID: key.ID})
 	if err != nil && err != store.ErrNotFound {
 		return nil, err

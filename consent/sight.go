@@ -100,10 +100,13 @@ func (s *sighting) sight(t fhir.Type) store.Expr {
 	if e, ok := s.memo[t]; ok {
 		return e
 	}
-	e, ok := s.seenBefore(t)
-	if !ok {
-		e = simplify(store.And{s.scopes(t), s.ownership(t)})
-		s.keep(t, e)
+	if e, ok := s.seenBefore(t); ok {
+		return e
+	}
+	e := simplify(store.And{s.scopes(t), s.ownership(t)})
+	s.keep(t, e)
+	if s.memo == nil {
+		s.memo = map[fhir.Type]store.Expr{}
 	}
 	s.memo[t] = e
 	return e

@@ -64,7 +64,8 @@ func (r *reader) aheadResources(keys []store.Key) *statement {
 func (r *reader) aheadRecords(kind string, keys []string) *statement {
 	var missing [][]byte
 	for _, key := range keys {
-		if _, known := r.records[recordKey{kind, key}]; !known {
+		k := recordKey{kind, key}
+		if _, known := r.records[k]; !known && !r.presume(k) {
 			missing = append(missing, []byte(key))
 		}
 	}
@@ -72,13 +73,17 @@ func (r *reader) aheadRecords(kind string, keys []string) *statement {
 		return nil
 	}
 	return &statement{selectSeveralRecords, []any{[]byte(kind), missing}, func(rows pgx.Rows) error {
-		for _, key := range missing {
-			r.knowRecord(recordKey{kind, string(key)}, nil)
-		}
 		list, err := scanRecords(rows, kind)
-		for _, record := range list {
-			r.knowRecord(recordKey{kind, record.Key}, record)
+		if err != nil {
+			return err
 		}
-		return err
+		there := make(map[string]*store.Record, len(list))
+		for _, record := range list {
+			there[record.Key] = record
+		}
+		for _, key := range missing {
+			r.learn(recordKey{kind, string(key)}, there[string(key)])
+		}
+		return nil
 	}}
 }

@@ -8,14 +8,18 @@
 // runs again (update.go).
 //
 // Reading: a View is a repeatable-read transaction. It begins with its first
-// question, in the same round trip; each further one costs one more.
+// question, in the same round trip; each further one costs one more. What a request
+// only confirms, such as that a token is still there, rides on the question that
+// follows: under a context of store.Foresee a View goes by what records were when they
+// were last read, which is compared in the snapshot of that question (presume.go).
 //
 // Searching: a query is compiled to one statement (plan.go, condition.go) that
 // begins where the fewest candidates are: at the rows of the owners, at a stretch
 // of the index, or at the index of the first sort, which it walks until the page
 // is full. How many candidates there are is counted, up to a bound, not guessed:
 // statements are written, and sessions set (connect.go), so that the planner's
-// statistics do not matter.
+// statistics do not matter. Conditions that are dear and seldom of matter are left for
+// a second statement (doubt.go).
 //
 // Tables: see migrations. Schema changes are applied on opening. What only
 // PostgreSQL itself has is in connect.go and order.go; all else is SQL that
@@ -67,7 +71,8 @@ type Store struct {
 	log     *slog.Logger
 	timeout time.Duration
 	tune    tuning
-	long    store.Long    // stretches of the index
+	long    store.Long // stretches of the index
+	memory  memory
 	lane    chan struct{} // held by whoever repeats a transaction
 
 	mu      sync.Mutex
@@ -146,9 +151,9 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 		return err
 	}
 	defer s.running.Done()
-	r := &reader{session: &session{store: s, ctx: ctx, begin: beginView}}
+	r := &reader{session: &session{store: s, ctx: ctx, begin: beginView}, presumed: store.PresumptionsOf(ctx)}
 	defer r.leave()
-	return fn(r)
+	return r.compared(fn(r))
 }
 
 // Close implements store.Store. Closing twice is an error.

@@ -12,7 +12,8 @@ import (
 // of it. It keeps what it has read.
 type reader struct {
 	*session
-	writes   *writes // nil in a View
+	writes   *writes             // nil in a View
+	presumed *store.Presumptions // nil: none are allowed
 	versions map[store.Key]*store.Version
 	records  map[recordKey]*store.Record
 }
@@ -158,8 +159,8 @@ func (r *reader) Record(kind, key string) (*store.Record, error) {
 			return found(c)
 		}
 	}
-	if record, known := r.records[k]; known {
-		return found(record)
+	if _, known := r.records[k]; known || r.presume(k) {
+		return found(r.records[k])
 	}
 	var record *store.Record
 	err := r.run(statement{selectRecord, []any{[]byte(kind), []byte(key)}, func(rows pgx.Rows) error {
@@ -173,7 +174,7 @@ func (r *reader) Record(kind, key string) (*store.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.knowRecord(k, record)
+	r.learn(k, record)
 	return found(record)
 }
 

@@ -78,11 +78,15 @@ func pause(ctx context.Context, n int) error {
 // stored and that it may run again.
 func (s *Store) attempt(ctx context.Context, fn func(store.Writer) error, careful bool) error {
 	w := writer{&reader{
-		session: &session{store: s, ctx: ctx, begin: beginUpdate},
-		writes:  &writes{resources: map[store.Key]*change{}, records: map[recordKey]*store.Record{}, careful: careful},
+		session: &session{store: s, ctx: ctx, begin: beginUpdate}, presumed: store.PresumptionsOf(ctx),
+		writes: &writes{resources: map[store.Key]*change{}, records: map[recordKey]*store.Record{}, careful: careful},
 	}}
 	defer w.leave() // also when fn ends its goroutine
-	err := s.call(fn, w)
+	w.presumed.Settle()
+	err := w.Compare()
+	if err == nil {
+		err = s.call(fn, w)
+	}
 	var again *errAgain
 	if errors.As(w.bad, &again) {
 		return again // whatever fn made of it

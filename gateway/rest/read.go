@@ -12,16 +12,12 @@ import (
 // read: https://hl7.org/fhir/R4/http.html#read
 //
 //	200 · 304 unchanged · 401 · 403 scope · 404 absent or hidden · 410 deleted
-func (q *request) read() error {
+func (q *request) read() (answer func(), err error) {
 	if err := q.part(); err != nil {
-		return err
+		return nil, err
 	}
 	r, err := q.h.Guard.Read(q.Request.Context(), q.caller, q.key())
-	if err != nil {
-		return err
-	}
-	q.unlessFresh(r)
-	return nil
+	return func() { q.unlessFresh(r) }, err
 }
 
 // vread: https://hl7.org/fhir/R4/http.html#vread
@@ -106,9 +102,9 @@ func (q *request) systemHistory() error {
 }
 
 // search by GET: https://hl7.org/fhir/R4/http.html#search
-func (q *request) search() error {
+func (q *request) search() (answer func(), err error) {
 	page, err := q.h.Guard.Search(q.Request.Context(), q.caller, q.typ, q.query, q.lenient)
-	return q.answered("searchset", string(q.typ), page, err)
+	return func() { q.bundle("searchset", string(q.typ), page) }, err
 }
 
 func (q *request) searchSystem() error {

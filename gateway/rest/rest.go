@@ -23,6 +23,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -120,10 +121,28 @@ func (q *request) run() error {
 	if target.public != nil && target.public(q) {
 		return nil
 	}
-	if err := q.authenticate(); err != nil {
+	if target.find == nil {
+		if err := q.authenticate(); err != nil {
+			return err
+		}
+		return target.run(q)
+	}
+	var answer func()
+	given, query := q.Request, q.query
+	err = q.h.Guard.Foresee(given.Context(), func(ctx context.Context) (err error) {
+		q.Request, q.query = given.WithContext(ctx), maps.Clone(query)
+		if err := q.authenticate(); err != nil {
+			return err
+		}
+		answer, err = target.find(q)
+		return err
+	})
+	q.Request = given
+	if err != nil {
 		return err
 	}
-	return target.run(q)
+	answer()
+	return nil
 }
 
 // authenticate finds the grant behind the bearer token (RFC 6750 section 2.1;

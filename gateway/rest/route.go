@@ -12,8 +12,22 @@ import (
 type route struct {
 	name string
 	run  func(*request) error
+	// find, when set, is run in two halves: it looks for what answer then tells. It may be
+	// called twice, and answers nothing itself: see [consent.Guard.Foresee].
+	find func(*request) (answer func(), err error)
 	// public, when set, answers without a token and reports whether it did.
 	public func(*request) bool
+}
+
+// found makes both halves one.
+func found(find func(*request) (func(), error)) func(*request) error {
+	return func(q *request) error {
+		answer, err := find(q)
+		if err == nil {
+			answer()
+		}
+		return err
+	}
 }
 
 // routes of one place, by method. HEAD is GET without the body.
@@ -25,7 +39,7 @@ var (
 	atBaseLog  = routes{"GET": {name: "history-system", run: (*request).systemHistory}}
 	atMetadata = routes{"GET": {name: "capabilities", public: (*request).capabilities}}
 	atType     = routes{
-		"GET":    {name: "search", run: (*request).search},
+		"GET":    {name: "search", run: found((*request).search), find: (*request).search},
 		"POST":   {name: "create", run: (*request).create},
 		"PUT":    {name: "update", run: (*request).update},
 		"PATCH":  {name: "patch", run: (*request).patch},
@@ -33,7 +47,7 @@ var (
 	}
 	atSearch   = routes{"POST": {name: "search", run: (*request).searchForm}}
 	atInstance = routes{
-		"GET":    {name: "read", run: (*request).read, public: (*request).definition},
+		"GET":    {name: "read", run: found((*request).read), find: (*request).read, public: (*request).definition},
 		"PUT":    {name: "update", run: (*request).update},
 		"PATCH":  {name: "patch", run: (*request).patch},
 		"DELETE": {name: "delete", run: (*request).delete},

@@ -8,7 +8,7 @@ func (q *request) searchForm() error {
 	if err := q.form(); err != nil {
 		return err
 	}
-	return q.search()
+	return found((*request).search)(q)
 }
 
 func (q *request) searchSystemForm() error {
