@@ -91,20 +91,23 @@ func parse(source string) ([]node, error) {
 
 type parser struct{ tokens []string }
 
-// word matches an action and gives its first word.
 var (
-	word = regexp.MustCompile(`^\{\{-?\s*(\w+)`)
 	tag  = regexp.MustCompile(`^<(/?)([a-zA-Z][a-zA-Z0-9]*)`)
 	name = regexp.MustCompile(`^\{\{-?\s*define\s+"([^"]+)"`)
 )
 
 // keyword gives the first word of an action, or "".
 func keyword(token string) string {
-	if m := word.FindStringSubmatch(token); m != nil {
-		return m[1]
+	act, ok := strings.CutPrefix(token, "{{")
+	if !ok {
+		return ""
 	}
-	return ""
+	act = strings.TrimLeft(strings.TrimPrefix(act, "-"), " \t\r\n\f")
+	end := strings.IndexFunc(act, func(r rune) bool { return r != '_' && !letter(r) && (r < '0' || r > '9') })
+	return act[:max(end, 0)] // an action goes on after its word
 }
+
+func letter(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
 
 // list reads nodes up to what closes the thing that they are in, which it leaves.
 func (p *parser) list() ([]node, error) {
@@ -224,8 +227,14 @@ func token(source string) (int, error) {
 	return len(source), nil
 }
 
+// opensTag is asked at every "<" and looks at no more than it must.
 func opensTag(source string) bool {
-	return strings.HasPrefix(source, "<") && (tag.MatchString(source) || strings.HasPrefix(source, "<!"))
+	rest, ok := strings.CutPrefix(source, "<")
+	if !ok || strings.HasPrefix(rest, "!") {
+		return ok
+	}
+	rest = strings.TrimPrefix(rest, "/")
+	return rest != "" && letter(rune(rest[0]))
 }
 
 // actionLength gives where the action ends that the source begins with.
