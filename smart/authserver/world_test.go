@@ -70,9 +70,11 @@ func newWorld(t testing.TB, change func(*authserver.Config)) *world {
 	if change != nil {
 		change(&config)
 	}
+	lendKey(t, config.Store)
 	if w.server, err = authserver.New(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
+	keepKey(t, config.Store)
 	mux.Handle("/", w.server.Handler())
 	mux.HandleFunc("/page", w.page)
 	w.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
