@@ -60,8 +60,8 @@ func (c *lateClock) put(late time.Duration) {
 }
 
 // withoutRaceDetector is of tests that take long under it and teach it nothing: those
-// in Chromium, whose handlers the tests of package web race, and those that kill
-// another process. `.ci/run` has a step of their own for them.
+// in Chromium and in Node, whose handlers the tests of package web and TestSMART race,
+// and those that kill another process. `.ci/run` has a step of their own for them.
 func withoutRaceDetector(t *testing.T) {
 	t.Helper()
 	if raceDetector {

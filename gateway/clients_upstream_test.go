@@ -139,6 +139,7 @@ func (p webPage) has(t *testing.T, status int, words ...string) {
 // TestClients has clients and an issuer that were written elsewhere talk to one
 // gateway. The last two put the clock forward.
 func TestClients(t *testing.T) {
+	withoutRaceDetector(t)
 	h := startHospital(t)
 	t.Run("oidc-provider", h.upstream)
 	t.Run("openid-client", h.openIDClient)

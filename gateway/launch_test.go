@@ -171,7 +171,7 @@ func (g *gateway) launch(username, scope, patient string) map[string]any {
 // TestStandaloneLaunchReadsARecord goes through everything once: authorization
 // server, sign-in at an issuer, pages, guard, engine and store.
 func TestStandaloneLaunchReadsARecord(t *testing.T) {
-	g := startDemo(t, nil)
+	g := sharedDemo(t)
 	token := g.launch("grace", "launch/patient openid fhirUser offline_access patient/*.rs", "pt-1")
 	if token["patient"] != "pt-1" || token["token_type"] != "Bearer" || token["refresh_token"] == nil || token["id_token"] == nil {
 		t.Errorf("got %v", token)

@@ -15,7 +15,7 @@ var notForms = []string{"/fhir", "/oauth/", "/appstate", "/demo", "/signin/backc
 // TestFormsNeedTheirToken sends every form without its token, with the token of
 // somebody else, and from another site: nothing of it is carried out.
 func TestFormsNeedTheirToken(t *testing.T) {
-	g := startDemo(t, nil)
+	g := sharedDemo(t)
 	c := &chrome{gateway: g}
 	csrf := regexp.MustCompile(`name="csrf" value="([^"]+)"`)
 	grace, luis := c.signedIn(t, "grace"), c.signedIn(t, "luis")

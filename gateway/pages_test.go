@@ -232,7 +232,7 @@ func (a *album) report(t *testing.T) {
 
 // TestEveryPageIsInTheTable compares the table of pages with the router.
 func TestEveryPageIsInTheTable(t *testing.T) {
-	g := startDemo(t, nil)
+	g := sharedDemo(t)
 	routed, known := map[string]bool{}, map[string]bool{}
 	for _, r := range g.routes() {
 		page := r.Method == http.MethodGet && !slices.ContainsFunc(notPages, func(p string) bool {

@@ -18,7 +18,12 @@ import (
 
 func TestMain(m *testing.M) {
 	slog.SetLogLoggerLevel(slog.LevelWarn)
-	m.Run()
+	status := m.Run()
+	if err := endShared(); err != nil {
+		slog.Error("the demo of many tests ended badly", "error", err)
+		status = 1
+	}
+	os.Exit(status)
 }
 
 // A gateway is a running program of a test.
@@ -118,7 +123,7 @@ func (g *gateway) get(path string, headers ...string) (int, http.Header, string)
 }
 
 func TestDemoServes(t *testing.T) {
-	g := startDemo(t, nil)
+	g := sharedDemo(t)
 	for path, want := range map[string]struct {
 		status int
 		part   string
@@ -162,7 +167,7 @@ func TestDemoServes(t *testing.T) {
 }
 
 func TestDemoIsForThisMachine(t *testing.T) {
-	g := startDemo(t, nil)
+	g := sharedDemo(t)
 	port := g.URL[strings.LastIndex(g.URL, ":"):]
 	for host, want := range map[string]int{"127.0.0.1" + port: 200, "localhost" + port: 200, "evil.example.org" + port: 421, "evil.example.org": 421} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+"/fhir/metadata", nil)

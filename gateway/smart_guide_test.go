@@ -37,7 +37,7 @@ func TestGuide(t *testing.T) {
 	if blocks < 8 {
 		t.Fatalf("%d blocks", blocks)
 	}
-	g := startDemo(t, nil)
+	g := sharedDemo(t)
 	run := exec.CommandContext(t.Context(), "bash", "-c", script+"\necho the end\n")
 	run.Dir, run.Env = t.TempDir(), append(os.Environ(), "BASE="+g.URL)
 	run.WaitDelay = time.Second
