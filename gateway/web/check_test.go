@@ -48,7 +48,7 @@ func checkHTML(t *testing.T, where, body string) {
 		t.Errorf("%s lacks a doctype, a language or a title", where)
 	}
 	ids, labels := map[string]int{}, map[string]bool{}
-	scripts, headings := 0, 0
+	scripts, headings, whole := 0, 0, ""
 	for n := range doc.Descendants() {
 		for _, a := range n.Attr {
 			if strings.HasPrefix(a.Key, "on") || a.Key == "style" {
@@ -72,6 +72,10 @@ func checkHTML(t *testing.T, where, body string) {
 			}
 		case atom.Style:
 			t.Errorf("%s has a style of its own", where)
+		case atom.Link:
+			if attr(n, "rel") == "expect" && attr(n, "blocking") == "render" {
+				whole = strings.TrimPrefix(attr(n, "href"), "#")
+			}
 		case atom.H1:
 			headings++
 		case atom.Form:
@@ -86,6 +90,9 @@ func checkHTML(t *testing.T, where, body string) {
 	}
 	if scripts != 1 || headings != 1 {
 		t.Errorf("%s has %d scripts and %d main headings, want one of each", where, scripts, headings)
+	}
+	if ids[whole] != 1 {
+		t.Errorf("%s may be painted before its bar is whole, which moves the bar's end", where)
 	}
 	checkIDs(t, where, doc, ids, labels)
 }
