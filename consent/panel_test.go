@@ -34,7 +34,7 @@ func (w *world) another(listed int, change func(*consent.Policy)) *consent.Guard
 // and asks both the same while the world changes: what they give must be the same,
 // and what a guard gives that remembers nothing.
 func TestPanelJoined(t *testing.T) {
-	steps := 120
+	steps := 60
 	if os.Getenv("LONG") != "" {
 		steps = 20_000
 	}

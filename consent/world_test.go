@@ -118,27 +118,42 @@ func newWorld(t testing.TB, with ...func(*engine.Config)) *world {
 }
 
 func (w *world) people() {
+	w.t.Helper()
+	var all []*engine.Prepared
+	put := func(format string, args ...any) { all = append(all, w.prepare(format, args...)) }
 	for _, p := range []struct{ id, family, npi string }{
 		{"adams", "Adams", "1234567893"}, {"baker", "Baker", "1245319599"}, {"chen", "Chen", "1679576722"}, {"okafor", "Okafor", "1003000126"}, {"other", "Other", "1000000004"},
 	} {
-		w.put(`{"resourceType":"Practitioner","id":%q,"identifier":[{"system":"http://hl7.org/fhir/sid/us-npi","value":%q}],"name":[{"family":%q,"given":["Dr"]}],"telecom":[{"system":"email","value":"%s@example.org"}]}`, p.id, p.npi, p.family, p.id)
-		w.link(p.id, smart.Provider, "Practitioner/"+p.id)
+		put(`{"resourceType":"Practitioner","id":%q,"identifier":[{"system":"http://hl7.org/fhir/sid/us-npi","value":%q}],"name":[{"family":%q,"given":["Dr"]}],"telecom":[{"system":"email","value":"%s@example.org"}]}`, p.id, p.npi, p.family, p.id)
 	}
 	for _, p := range []struct{ id, mrn, given, family, born, pcp string }{
 		{"mateo", "1001", "Mateo", "Rivera", "2018-01-05", "adams"}, {"sofia", "1002", "Sofia", "Rivera", "2020-06-01", "adams"},
 		{"ava", "1003", "Ava", "Thompson", "2010-09-09", "baker"}, {"noah", "1004", "Noah", "Williams", "2008-02-01", "baker"},
 		{"lily", "1005", "Lily", "Nguyen", "2022-12-24", "baker"},
 	} {
-		w.put(`{"resourceType":"Patient","id":%q,"identifier":[{"system":%q,"value":%q}],"name":[{"family":%q,"given":[%q]}],"birthDate":%q,"generalPractitioner":[{"reference":"Practitioner/%s"}]}`,
+		put(`{"resourceType":"Patient","id":%q,"identifier":[{"system":%q,"value":%q}],"name":[{"family":%q,"given":[%q]}],"birthDate":%q,"generalPractitioner":[{"reference":"Practitioner/%s"}]}`,
 			p.id, mrnSystem, p.mrn, p.family, p.given, p.born, p.pcp)
-		w.put(`{"resourceType":"Observation","id":"%s-weight","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"29463-7"}]},"subject":{"reference":"Patient/%s"},"effectiveDateTime":"2025-05-05","valueQuantity":{"value":30.50,"unit":"kg","system":"http://unitsofmeasure.org","code":"kg"}}`, p.id, p.id)
+		put(`{"resourceType":"Observation","id":"%s-weight","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"29463-7"}]},"subject":{"reference":"Patient/%s"},"effectiveDateTime":"2025-05-05","valueQuantity":{"value":30.50,"unit":"kg","system":"http://unitsofmeasure.org","code":"kg"}}`, p.id, p.id)
 	}
-	w.put(`{"resourceType":"Observation","id":"ava-secret","meta":{"security":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"SEX"}]},"status":"final","code":{"text":"confidential"},"subject":{"reference":"Patient/ava"}}`)
-	w.put(`{"resourceType":"CareTeam","id":"mateo-team","status":"active","subject":{"reference":"Patient/mateo"},"participant":[{"member":{"reference":"Practitioner/chen"}}]}`)
+	put(`{"resourceType":"Observation","id":"ava-secret","meta":{"security":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"SEX"}]},"status":"final","code":{"text":"confidential"},"subject":{"reference":"Patient/ava"}}`)
+	put(`{"resourceType":"CareTeam","id":"mateo-team","status":"active","subject":{"reference":"Patient/mateo"},"participant":[{"member":{"reference":"Practitioner/chen"}}]}`)
 	for _, r := range []struct{ id, patient, code string }{
 		{"grace-mateo", "mateo", "MTH"}, {"grace-sofia", "sofia", "MTH"}, {"luis-mateo", "mateo", "FTH"}, {"helen-ava", "ava", "MTH"}, {"mark-noah", "noah", "FTH"}, {"nobody-lily", "lily", "MTH"},
 	} {
-		w.put(`{"resourceType":"RelatedPerson","id":%q,"active":true,"patient":{"reference":"Patient/%s"},"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-RoleCode","code":%q}]}],"telecom":[{"system":"email","value":"%s@example.org"}]}`, r.id, r.patient, r.code, r.id)
+		put(`{"resourceType":"RelatedPerson","id":%q,"active":true,"patient":{"reference":"Patient/%s"},"relationship":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-RoleCode","code":%q}]}],"telecom":[{"system":"email","value":"%s@example.org"}]}`, r.id, r.patient, r.code, r.id)
+	}
+	if err := w.eng.Update(w.t.Context(), func(tx *engine.Tx) error {
+		for _, p := range all {
+			if _, _, err := tx.Update(p, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, id := range []string{"adams", "baker", "chen", "okafor", "other"} {
+		w.link(id, smart.Provider, "Practitioner/"+id)
 	}
 	w.link("grace", smart.Proxy, "RelatedPerson/grace-mateo", "RelatedPerson/grace-sofia")
 	w.link("luis", smart.Proxy, "RelatedPerson/luis-mateo")
@@ -162,13 +177,18 @@ func (w *world) link(subject string, role smart.Role, persons ...string) {
 // put stores a resource behind the guard's back, as loading does.
 func (w *world) put(format string, args ...any) {
 	w.t.Helper()
+	if err := w.load(w.prepare(format, args...)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) prepare(format string, args ...any) *engine.Prepared {
+	w.t.Helper()
 	p, err := w.eng.Prepare(fmt.Appendf(nil, format, args...))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.eng.Update(w.t.Context(), func(tx *engine.Tx) error { _, _, err := tx.Update(p, nil); return err }); err != nil {
-		w.t.Fatal(err)
-	}
+	return p
 }
 
 // as gives a person as a caller in the portal, in the first role they hold.
