@@ -29,7 +29,7 @@ func TestConditionalCreate(t *testing.T) {
 		"identifier=1&_sort=birthdate": "http._sort",
 		"_include=Patient:link":        "http._include",
 		"birthdate=never":              "http.birthdate",
-		"identifier=%zz":               "well-formed",
+		"identifier=%zz":               "http.identifier",
 	} {
 		for _, handling := range []string{"handling=strict", "handling=lenient"} { // what is ignored would widen the match
 			a := w.do("POST", "/fhir/Patient", "system", body, "If-None-Exist", query, "Prefer", handling)
