@@ -60,10 +60,42 @@ func startShared() error {
 	return nil
 }
 
-// endShared ends what sharedDemo started, if it did.
-func endShared() error {
-	if everyones.stop == nil {
-		return nil
+// loaded is the data folder that loadedFolder copies.
+var loaded struct {
+	make   sync.Once
+	folder string
+}
+
+// loadedFolder gives a data folder as the demo of a stage leaves it that began at the
+// curtain, and goes with the test; a stage on it has no records to load.
+func loadedFolder(t testing.TB) string {
+	t.Helper()
+	loaded.make.Do(func() {
+		folder, err := os.MkdirTemp("", "stage")
+		if err != nil {
+			t.Fatal(err)
+		}
+		newStage(t, folder).close()
+		loaded.folder = folder
+	})
+	if loaded.folder == "" {
+		t.Fatal("there is no loaded folder; another test says why")
 	}
-	return everyones.stop()
+	folder := t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS(loaded.folder)); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// endShared ends and removes what the tests had in common.
+func endShared() error {
+	var errs []error
+	if everyones.stop != nil {
+		errs = append(errs, everyones.stop())
+	}
+	if loaded.folder != "" {
+		errs = append(errs, os.RemoveAll(loaded.folder))
+	}
+	return errors.Join(errs...)
 }

@@ -21,19 +21,13 @@ import (
 // script of testdata/script has a whole demo of its own, with a clock that only
 // it moves. The commands are explained beside deeds, in script_commands_test.go.
 func TestScripts(t *testing.T) {
-	seed := t.TempDir()
-	newStage(t, seed).close()
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
 		Cmds:               deeds(),
 		Setup: func(e *testscript.Env) error {
 			t := e.T().(testing.TB)
-			folder := t.TempDir()
-			if err := os.CopyFS(folder, os.DirFS(seed)); err != nil {
-				return err
-			}
-			e.Values[stageKey{}] = newStage(t, folder)
+			e.Values[stageKey{}] = newStage(t, loadedFolder(t))
 			e.Setenv("BASE", scriptBase)
 			return nil
 		},

@@ -208,7 +208,7 @@ func TestBackChannelAcrossNodes(t *testing.T) {
 // An app that acts for somebody who signed in too weakly is told so, sends them to
 // sign in again as it was told, and may then (RFC 9470).
 func TestStepUpOfAnApp(t *testing.T) {
-	folder := t.TempDir() // which goes after the gateway
+	folder := loadedFolder(t) // which goes after the gateway
 	s := emptyStage(t)
 	u := newUpstream(s)
 	s.enter(func(c *config.Config, log *slog.Logger) (*Program, error) {
@@ -322,7 +322,7 @@ func TestStepUpOfAnApp(t *testing.T) {
 // A browser can leave out what it is to ask the issuer for, above all to sign in
 // again. A step-up counts only when the issuer says that the person just did.
 func TestStepUpCannotBeSkipped(t *testing.T) {
-	folder := t.TempDir()
+	folder := loadedFolder(t)
 	s := emptyStage(t)
 	u := newUpstream(s)
 	s.enter(func(c *config.Config, log *slog.Logger) (*Program, error) {

@@ -158,7 +158,7 @@ func onEachStore(t *testing.T, test func(t *testing.T, s *stage)) {
 		c.Policy.BreakGlass.Enabled, c.Policy.PrivacyEmail = true, "privacy@example.org"
 	}
 	t.Run("badger", func(t *testing.T) {
-		folder := t.TempDir() // outlives the stage
+		folder := loadedFolder(t) // outlives the stage
 		s := emptyStage(t)
 		s.enter(func(c *config.Config, log *slog.Logger) (*Program, error) {
 			c.Storage.Path = folder
