@@ -2,7 +2,6 @@ package consent
 
 import (
 	"encoding/base64"
-	"net/url"
 	"slices"
 
 	"mypatients/consent/subscription"
@@ -104,7 +103,7 @@ func (g *Guard) subscribed(s *subscription.Subscription) (*search.Query, error) 
 	if slices.Contains(notSubscribed, s.Type) {
 		return nil, refuse("Subscription.criteria", "%s is not subscribed to.", s.Type)
 	}
-	values, err := url.ParseQuery(s.Query)
+	values, err := fhir.ParseQuery(s.Query)
 	if err != nil {
 		return nil, refuse("Subscription.criteria", "The criteria are not a well-formed query string.")
 	}
