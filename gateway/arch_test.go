@@ -17,7 +17,7 @@ const module = "mypatients"
 // table is the import table: a package imports only from lower lines.
 var table = map[string]int{
 	"config": 1, "consent/age": 1, "consent/label": 1, "consent/quorum": 1, "fhir": 1, "fhir/store": 1, "gateway/growth": 1, "gateway/lang": 1, "smart": 1,
-	"fhir/badgerstore": 2, "fhir/pgstore": 2, "fhir/pgstore/pgtest": 2, "fhir/profile": 2, "fhir/sample": 2, "fhir/search": 2, "fhir/storetest": 2, "smart/fetch": 2,
+	"fhir/badgerstore": 2, "fhir/pgstore": 2, "fhir/pgstore/pgtest": 2, "fhir/profile": 2, "fhir/sample": 2, "fhir/search": 2, "fhir/storetest": 2, "smart/authserver/keytest": 2, "smart/fetch": 2,
 	"fhir/engine": 3, "consent/audit": 3, "consent/emergency": 3, "consent/sponsor": 3, "consent/subscription": 3,
 	"consent": 4, "smart/authserver": 4, "smart/idp": 4,
 	"gateway/demo": 5, "gateway/hooks": 5, "gateway/notify": 5, "gateway/oauth": 5, "gateway/rest": 5, "gateway/web": 5,

@@ -25,6 +25,7 @@ import (
 	"mypatients/gateway/web"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
+	"mypatients/smart/authserver/keytest"
 	"mypatients/smart/idp"
 )
 
@@ -54,6 +55,8 @@ type world struct {
 
 	measured int // measurements made, for their ids
 }
+
+var signingKey keytest.Key // of all worlds
 
 type clock struct {
 	mu  sync.Mutex
@@ -113,14 +116,14 @@ func newWorld(t *testing.T, with ...func(*consent.Config)) *world {
 			t.Error(err)
 		}
 	})
-	lendKey(t, st)
+	signingKey.Lend(t, st)
 	w.oauth, err = authserver.New(t.Context(), authserver.Config{
 		Store: st, Now: now, Issuer: w.base, Key: key, LoginURL: func(id string) string { return w.base + "/authorize?request=" + id }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	keepKey(t, st)
+	signingKey.Keep(t, st)
 	err = web.Mount(router, web.Config{
 		Guard: w.guard, Server: w.oauth, Providers: []*idp.Provider{w.issuer(router)}, Sessions: w.sessions, SignOuts: &signOuts{names: map[string][]string{}, ended: map[string]bool{}},
 		Notices: mailNotices{w.mailer(1)},

@@ -26,6 +26,7 @@ import (
 	"mypatients/fhir/badgerstore"
 	"mypatients/smart"
 	"mypatients/smart/authserver"
+	"mypatients/smart/authserver/keytest"
 )
 
 // A world is an authorization server over real HTTP and a real store, with a
@@ -51,6 +52,8 @@ const (
 var grace = smart.Identity{Login: "login-grace", Name: "Grace", Role: smart.Proxy, FHIRUser: "RelatedPerson/9", Persons: []string{"RelatedPerson/9"}}
 var adams = smart.Identity{Login: "login-adams", Name: "Dr. Adams", Role: smart.Provider, FHIRUser: "Practitioner/1", Persons: []string{"Practitioner/1"}}
 
+var signingKey keytest.Key // of all worlds
+
 func newWorld(t testing.TB, change func(*authserver.Config)) *world {
 	t.Helper()
 	w := &world{t: t, time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)}
@@ -70,11 +73,11 @@ func newWorld(t testing.TB, change func(*authserver.Config)) *world {
 	if change != nil {
 		change(&config)
 	}
-	lendKey(t, config.Store)
+	signingKey.Lend(t, config.Store)
 	if w.server, err = authserver.New(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	keepKey(t, config.Store)
+	signingKey.Keep(t, config.Store)
 	mux.Handle("/", w.server.Handler())
 	mux.HandleFunc("/page", w.page)
 	w.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
