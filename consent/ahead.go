@@ -14,7 +14,7 @@ import (
 // round trip, of what is read. If one is not so, all is thrown away and fn runs again
 // without. What fn gives may be used when Foresee has returned; see [store.Foresee].
 func (g *Guard) Foresee(ctx context.Context, fn func(context.Context) error) error {
-	return store.Foresee(ctx, g.engine.Store(), fn)
+	return g.engine.Foresee(ctx, fn)
 }
 
 // readAhead reads in one go the epochs that a call about some patients will compare,

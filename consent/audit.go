@@ -200,13 +200,13 @@ func fileAll(tx *engine.Tx, entries []*auditEntry) error {
 
 // An auditor writes the entries of what changes nothing.
 type auditor struct {
-	log   *audit.Log
-	store store.Store
+	log    *audit.Log
+	engine *engine.Engine
 }
 
 // write returns when the entry is durable: no audit, no answer.
 func (a *auditor) write(ctx context.Context, e *auditEntry) error {
-	if err := store.Confirm(ctx, a.store); err != nil {
+	if err := a.engine.Confirm(ctx); err != nil {
 		return err
 	}
 	e.settle()

@@ -127,7 +127,7 @@ func New(c Config) (*Guard, error) {
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
 		standing: c.Standing, endpoint: c.Endpoint, translate: c.Translate,
-		auditor: &auditor{log, c.Rules.engine.Store()}, persons: newCache[who, *person](maxPersons),
+		auditor: &auditor{log, c.Rules.engine}, persons: newCache[who, *person](maxPersons),
 		decisions: newCache[about, *decision](maxDecisions), panels: newCache[who, *panel](maxPanels), large: newCache[who, bool](maxPersons), maxListed: cmp.Or(c.ListAtMost, maxListed),
 		accounts: newCache[string, *Account](maxAccounts), emergencies: newCache[string, []*emergency.Session](maxPersons), denied: newCache[string, []string](1),
 		faults: faults{tell: c.Unreadable, seen: map[fhir.Key]UnreadableConsent{}},

@@ -110,6 +110,14 @@ func (e *Engine) View(ctx context.Context, fn func(*Tx) error) error {
 	}))
 }
 
+// Foresee is [store.Foresee], with the errors of this package.
+func (e *Engine) Foresee(ctx context.Context, fn func(context.Context) error) error {
+	return foreign(store.Foresee(ctx, e.store, fn))
+}
+
+// Confirm is [store.Confirm], with the errors of this package.
+func (e *Engine) Confirm(ctx context.Context) error { return foreign(store.Confirm(ctx, e.store)) }
+
 // Update runs fn in a serializable transaction and returns when its writes are
 // durable. fn may run again: see [store.Store].
 func (e *Engine) Update(ctx context.Context, fn func(*Tx) error) error {
