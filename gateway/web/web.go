@@ -15,6 +15,9 @@
 // Charts are SVG drawn here (plot). A library of charts would draw in the browser:
 // without its script there would be nothing to see, nothing to print, and nothing
 // for a screen reader but what we wrote ourselves all the same.
+//
+// Our style sheet stands on modern-normalize 3.0.1 (MIT), vendored unchanged: 3 KB
+// that undo what browsers do differently, and look like nothing themselves.
 package web
 
 import (
