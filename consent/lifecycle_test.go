@@ -293,6 +293,9 @@ func TestInvitation(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.mayNot("okafor", "Patient/mateo")
+	if list, err = w.guard.Invitations(t.Context(), w.as("luis"), "mateo"); err != nil || len(list) != 1 || list[0].State != "ended" {
+		t.Errorf("invitations: %+v, %v", list, err)
+	}
 }
 
 func TestInvitationExpiresAfterSixCalendarMonths(t *testing.T) {

@@ -188,6 +188,8 @@ func (g *Guard) Invitations(ctx context.Context, c Caller, patientID string) ([]
 		switch {
 		case n.str("status") == "active":
 			view.State = "used"
+		case n.str("status") != "draft" && g.providerOf(n) != "":
+			view.State = "ended"
 		case n.str("status") != "draft":
 			view.State = "cancelled"
 		case !tx.Now().Before(expires):

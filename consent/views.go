@@ -117,7 +117,7 @@ type AccessEntry struct {
 type InvitationView struct {
 	ID      string
 	Version int64
-	State   string // open, used, expired, cancelled
+	State   string // open, used, ended (used, and stopped since), expired, cancelled
 	Issued  time.Time
 	Expires time.Time
 	For     string // the addressee, as the issuer wrote it; may be empty
