@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// loadMemory is what the garbage collector gives an import, in bytes: some 130 MB
-// live, whatever the size of the sources. With the program itself and the files
-// that the store maps, the process stays under 768 MB.
-const loadMemory = 256 << 20
+// loadMemory is what the garbage collector gives an import, in bytes: up to some
+// 200 MB live, whatever the size of the sources, and half as much would have it
+// collect all the time, which doubles the work. With the program itself and the
+// files that the store maps, the process stays under 1 GB.
+const loadMemory = 512 << 20
 
 // limitLoadMemory keeps an import small on a large machine, unless GOMEMLIMIT
 // says, until the function that it gives is called.
