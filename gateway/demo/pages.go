@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"sync"
 
 	"mypatients/gateway/lang"
 )
@@ -15,11 +16,14 @@ import (
 var files embed.FS
 
 // pages are the templates in each language, translated before they are parsed; the
-// words are in pages/es.txt.
-var pages = map[lang.Language]*template.Template{
-	lang.English: template.Must(parsePages(lang.English, "")),
-	lang.Spanish: template.Must(parsePages(lang.Spanish, "pages/es.txt")),
-}
+// words are in pages/es.txt. They are read when the first page is asked for: most
+// runs of the program are no demo.
+var pages = sync.OnceValue(func() map[lang.Language]*template.Template {
+	return map[lang.Language]*template.Template{
+		lang.English: template.Must(parsePages(lang.English, "")),
+		lang.Spanish: template.Must(parsePages(lang.Spanish, "pages/es.txt")),
+	}
+})
 
 // parsePages reads the templates in a language, with the file of its words.
 func parsePages(l lang.Language, words string) (*template.Template, error) {
@@ -41,24 +45,11 @@ func parsePages(l lang.Language, words string) (*template.Template, error) {
 		"day":  l.Day,
 		"time": l.Clock,
 	})
-	names, err := fs.Glob(files, "pages/*.html")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		source, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, err
-		}
-		text, err := lang.Translate(string(source), catalogue.Say)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := root.New(name).Parse(text); err != nil {
-			return nil, err
-		}
-	}
-	return root, nil
+	err = lang.TranslateFiles(files, "pages/*.html", catalogue.Say, func(name, text string) error {
+		_, err := root.New(name).Parse(text)
+		return err
+	})
+	return root, err
 }
 
 // A frame is what stands round every page.
@@ -83,7 +74,7 @@ func render(w http.ResponseWriter, r *http.Request, status int, page, here strin
 	var b bytes.Buffer
 	part := func(name string, data any) template.HTML {
 		b.Reset()
-		if err := pages[spoken].ExecuteTemplate(&b, name, data); err != nil {
+		if err := pages()[spoken].ExecuteTemplate(&b, name, data); err != nil {
 			return ""
 		}
 		return template.HTML(b.String()) // of a template, which has escaped it

@@ -1,6 +1,7 @@
 package lang
 
 import (
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +28,29 @@ func Translate(source string, t Translator) (string, error) {
 	}
 	w := &walker{t: t}
 	return write(w.list("", nodes)), nil
+}
+
+// TranslateFiles translates the templates whose names match a pattern, and hands on
+// the text of each.
+func TranslateFiles(files fs.FS, pattern string, t Translator, each func(name, text string) error) error {
+	names, err := fs.Glob(files, pattern)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		source, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		text, err := Translate(string(source), t)
+		if err != nil {
+			return err
+		}
+		if err := each(name, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Mark wraps every text of a template that is shown, so that a rendered page

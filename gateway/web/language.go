@@ -2,7 +2,6 @@ package web
 
 import (
 	"html/template"
-	"io/fs"
 	"net/http"
 	"time"
 
@@ -59,24 +58,11 @@ func (t translation) parse(root *template.Template) (*template.Template, error) 
 	if _, err := root.New("shared").Parse(t.shared); err != nil {
 		return nil, err
 	}
-	files, err := fs.Glob(templateFiles, "templates/*.html")
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range files {
-		source, err := fs.ReadFile(templateFiles, file)
-		if err != nil {
-			return nil, err
-		}
-		text, err := lang.Translate(string(source), t.sentence)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := root.New(file).Parse(text); err != nil {
-			return nil, err
-		}
-	}
-	return root, nil
+	err := lang.TranslateFiles(templateFiles, "templates/*.html", t.sentence, func(name, text string) error {
+		_, err := root.New(name).Parse(text)
+		return err
+	})
+	return root, err
 }
 
 // A languageView is one language to read a page in.

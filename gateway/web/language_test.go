@@ -69,27 +69,35 @@ func sentencesOf(t *testing.T) map[string]string {
 	t.Helper()
 	said := map[string]string{}
 	for _, pattern := range []string{"../../consent/*.go", "*.go", "../../smart/authserver/authorize.go", "../../smart/authserver/pending.go", "../notify/send.go"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: no files, %v", pattern, err)
-		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
+		eachNode(t, pattern, func(file string, n ast.Node) {
+			for _, text := range spoken(n) {
+				said[text] = file
 			}
-			tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ast.Inspect(tree, func(n ast.Node) bool {
-				for _, text := range spoken(n) {
-					said[text] = file
-				}
-				return true
-			})
-		}
+		})
 	}
 	return said
+}
+
+// eachNode walks the syntax of Go files that are no tests.
+func eachNode(t *testing.T, pattern string, each func(file string, n ast.Node)) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no files, %v", pattern, err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(tree, func(n ast.Node) bool {
+			each(file, n)
+			return true
+		})
+	}
 }
 
 // spoken gives the sentences of one node: the words of a notice, the constants that

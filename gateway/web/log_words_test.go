@@ -2,9 +2,7 @@ package web_test
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,36 +22,22 @@ func TestEveryActionHasWords(t *testing.T) {
 			words, _, _ = strings.Cut(from, "{{define")
 		}
 	}
-	files, err := filepath.Glob("../../consent/*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	found := 0
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
+	eachNode(t, "../../consent/*.go", func(file string, n ast.Node) {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) < 2 {
+			return
 		}
-		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-		if err != nil {
-			t.Fatal(err)
+		method, ok := call.Fun.(*ast.SelectorExpr)
+		lit, isText := call.Args[1].(*ast.BasicLit)
+		if !ok || !isText || method.Sel.Name != "entry" || lit.Kind != token.STRING {
+			return
 		}
-		ast.Inspect(tree, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if !ok || len(call.Args) < 2 {
-				return true
-			}
-			method, ok := call.Fun.(*ast.SelectorExpr)
-			lit, isText := call.Args[1].(*ast.BasicLit)
-			if !ok || !isText || method.Sel.Name != "entry" || lit.Kind != token.STRING {
-				return true
-			}
-			found++
-			if action, err := strconv.Unquote(lit.Value); err != nil || !strings.Contains(words, strconv.Quote(action)) {
-				t.Errorf("%s: the log has no words for %s", file, lit.Value)
-			}
-			return true
-		})
-	}
+		found++
+		if action, err := strconv.Unquote(lit.Value); err != nil || !strings.Contains(words, strconv.Quote(action)) {
+			t.Errorf("%s: the log has no words for %s", file, lit.Value)
+		}
+	})
 	if found < 30 {
 		t.Errorf("only %d actions were found", found)
 	}

@@ -90,13 +90,8 @@ func (v *visit) showPatients(view patientsView, wrong problems) error {
 // selectPatient searches, and goes straight to the record of the one patient
 // that the provider may see.
 func (s *site) selectPatient(v *visit) error {
-	view := patientsView{ByName: v.form("by") == "name"}
-	wrong := problems{}
-	if view.ByName {
-		view.Typed = v.typedName(wrong)
-	} else if view.Typed.MRN = v.form("mrn"); view.Typed.MRN == "" {
-		wrong["mrn"] = "missing"
-	}
+	view, wrong := patientsView{}, problems{}
+	view.ByName, view.Typed = v.sought(wrong)
 	if len(wrong) > 0 {
 		return v.showPatients(view, wrong)
 	}
@@ -110,6 +105,17 @@ func (s *site) selectPatient(v *visit) error {
 	view.Result = &selectionView{Matches: found.Matches, Outcomes: found.Outcomes}
 	v.keepSelection(view)
 	return v.showPatients(view, nil)
+}
+
+// sought reads which patient is searched for: by name and date of birth, or by MRN.
+func (v *visit) sought(wrong problems) (byName bool, t typed) {
+	if v.form("by") == "name" {
+		return true, v.typedName(wrong)
+	}
+	if t.MRN = v.form("mrn"); t.MRN == "" {
+		wrong["mrn"] = "missing"
+	}
+	return false, t
 }
 
 // typedName reads the name and the date of birth that were typed.

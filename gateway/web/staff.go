@@ -27,13 +27,8 @@ func (s *site) staffPage(v *visit) error {
 // findPatient leads to the one patient with an MRN, or with a name and a date of
 // birth, as callers know them; of several, staff choose.
 func (s *site) findPatient(v *visit) error {
-	view := deskView{ByName: v.form("by") == "name"}
-	wrong := problems{}
-	if view.ByName {
-		view.Typed = v.typedName(wrong)
-	} else if view.Typed.MRN = v.form("mrn"); view.Typed.MRN == "" {
-		wrong["mrn"] = "missing"
-	}
+	view, wrong := deskView{}, problems{}
+	view.ByName, view.Typed = v.sought(wrong)
 	if len(wrong) > 0 {
 		return v.showDesk(view, wrong)
 	}
