@@ -85,7 +85,7 @@ func sampleFile(t *testing.T, size int64) (path string, lines int) {
 
 // maxLoadMB bounds the memory of an import of any size, mapped files and the
 // program itself included.
-const maxLoadMB = 1024
+const maxLoadMB = 1536
 
 // TestLoadStaysSmall imports a gigabyte of NDJSON and watches the memory of the
 // process. It takes minutes, so it runs when LONG is set; then it logs how much

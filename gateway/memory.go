@@ -9,10 +9,9 @@ import (
 )
 
 // loadMemory is what the garbage collector gives an import, in bytes: up to some
-// 200 MB live, whatever the size of the sources, and half as much would have it
-// collect all the time, which doubles the work. With the program itself and the
-// files that the store maps, the process stays under 1 GB.
-const loadMemory = 512 << 20
+// 600 MB live while tables are built and merged, whatever the size of the sources,
+// and half as much would have it collect all the time, which doubles the work.
+const loadMemory = 1 << 30
 
 // limitLoadMemory keeps an import small on a large machine, unless GOMEMLIMIT
 // says, until the function that it gives is called.

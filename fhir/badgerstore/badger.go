@@ -51,7 +51,9 @@ type Config struct {
 	CacheBytes int
 
 	// Bulk is for a process that writes very much and little else: larger tables in
-	// memory, so transactions may be larger, and less is written again and again.
+	// memory, so transactions may be larger, and tables on disk that are merged when
+	// they are many, so less is written again and again. What a later process merges
+	// is compressed then.
 	Bulk bool
 }
 
@@ -62,8 +64,7 @@ const (
 	// or a record mostly does not, so scans stay within the key tables.
 	valueThreshold = 1 << 10
 
-	bulkTable = 32 << 20 // bytes of a table in memory when much is written
-	diskTable = 4 << 20  // bytes of a table on disk
+	diskTable = 4 << 20 // bytes of a table on disk
 
 	collectEvery = 5 * time.Minute // value log garbage
 	layoutMagic  = 0x4d02          // changes with the layout of the keys
@@ -84,21 +85,38 @@ type tuning struct {
 	logFile   int // bytes in a file of the value log; a value must be smaller
 
 	// How much is written between two calls of letGo, as the overlay counts it: some
-	// three times what reaches the disk at first.
-	letGo int64
+	// three times what reaches the disk at first; and how often it is called while
+	// tables are merged after that.
+	letGo     int64
+	slimEvery time.Duration
 
 	// Bytes in a table in memory. A Badger transaction may have a seventh of that:
 	// of 8 MB about 10,000 keys, or 170 resources of the sample data. What is larger
 	// is stored in parts.
 	memTable int64
+
+	levelZero int   // tables, as they were in memory, that are merged at a time
+	baseLevel int64 // bytes of tables on disk from which on there are two levels
+	plain     bool  // tables on disk are not compressed
 }
 
 func defaultTuning() tuning {
 	return tuning{
 		owner: 10, little: 50, much: 500, countUpTo: 4096, owners: 1024, joinUpTo: 1000,
 		block: blockRows, keys: 1_000_000, part: math.MaxInt, logFile: 64 << 20, memTable: 8 << 20,
-		letGo: 8 << 20,
+		letGo: 8 << 20, slimEvery: 200 * time.Millisecond,
+		levelZero: 5, baseLevel: 32 << 20, // few levels, so less is written again and again
 	}
+}
+
+// bulkTuning costs some hundred megabytes more of memory and makes reading slower.
+func bulkTuning() tuning {
+	t := defaultTuning()
+	t.memTable = 32 << 20
+	t.levelZero, t.baseLevel = 20, 1<<30
+	t.plain = true
+	t.letGo, t.slimEvery = 64<<20, 2*time.Second
+	return t
 }
 
 // A Store is an open database.
@@ -136,11 +154,10 @@ var _ store.Store = (*Store)(nil)
 // Open opens the database in a folder. It returns store.ErrInUse, wrapped, when
 // another process has it open.
 func Open(c Config) (*Store, error) {
-	tune := defaultTuning()
 	if c.Bulk {
-		tune.memTable = bulkTable
+		return open(c, bulkTuning())
 	}
-	return open(c, tune)
+	return open(c, defaultTuning())
 }
 
 func open(c Config, tune tuning) (*Store, error) {
@@ -189,14 +206,18 @@ func options(c Config, tune tuning) badger.Options {
 	o.MemTableSize = tune.memTable
 	o.NumMemtables = 2
 	o.BlockCacheSize = 16 << 20
-	o.BaseLevelSize = 32 << 20 // fewer levels, so less is written again and again
+	o.BaseLevelSize = tune.baseLevel
+	o.NumLevelZeroTables, o.NumLevelZeroTablesStall = tune.levelZero, 3*tune.levelZero
 	// A dozen tables are built at a time, each in twice its size of memory and more,
 	// so they stay small at every level. A process may map 65,530 files by default:
 	// enough for a quarter of a terabyte.
 	o.BaseTableSize, o.TableSizeMultiplier = diskTable, 1
 	o.NumCompactors = 2
-	o.Compression = badgeroptions.Snappy // costs nothing that can be measured
-	o.MetricsEnabled = false             // Badger's are global
+	o.Compression = badgeroptions.Snappy
+	if tune.plain {
+		o.Compression = badgeroptions.None
+	}
+	o.MetricsEnabled = false // Badger's are global
 	o.ExternalMagicVersion = layoutMagic
 	o.Logger = badgerLog{c.Logger}
 	return o

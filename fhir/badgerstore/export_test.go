@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 )
 
 // OpenSmall opens a store that takes few resources for many, so that small
@@ -13,7 +14,8 @@ func OpenSmall(c Config, part int) (*Store, error) {
 	return open(c, tuning{
 		owner: 10, little: 0, much: 3, countUpTo: 4, owners: 1, joinUpTo: 3, block: 2,
 		keys: 20_000, part: part, logFile: 8 << 20, memTable: 1 << 20,
-		letGo: 1 << 40, // when a test says so
+		letGo: 1 << 40, slimEvery: time.Hour, // when a test says so
+		levelZero: 5, baseLevel: 32 << 20,
 	})
 }
 

@@ -98,16 +98,13 @@ func (s *Store) wrote(size int64) {
 	}
 }
 
-// After much was written, tables are merged for a while: files are let go so often,
-// so many times more.
-const (
-	slimEvery = 200 * time.Millisecond
-	slimTimes = 15
-)
+// slimTimes is how many times more files are let go after much was written, while
+// tables are merged.
+const slimTimes = 15
 
 // slim lets the files go whenever enough was written.
 func (s *Store) slim(ctx context.Context) {
-	tick := time.NewTicker(slimEvery)
+	tick := time.NewTicker(s.tune.slimEvery)
 	defer tick.Stop()
 	for left := 0; ; left-- {
 		if left <= 0 {
@@ -118,7 +115,7 @@ func (s *Store) slim(ctx context.Context) {
 			return
 		case <-s.full:
 			left = slimTimes
-			tick.Reset(slimEvery)
+			tick.Reset(s.tune.slimEvery)
 		case <-tick.C:
 		}
 		s.chores.Lock()
