@@ -48,7 +48,8 @@ func (r *Rules) attachments(in any, visit func(fhir.Key)) {
 }
 
 // notHeldByHidden leaves out the Binaries that are attached to what is hidden from the
-// caller in the record of a patient of theirs.
+// caller in the record of a patient of theirs; where the index does not say yet what
+// is attached to what, all of them.
 func (s *sighting) notHeldByHidden() []store.Expr {
 	var all []store.Expr
 	for _, t := range holders {
@@ -61,7 +62,11 @@ func (s *sighting) notHeldByHidden() []store.Expr {
 			mine = append(mine, rowwise(store.Ref{Name: store.Owner, Type: "Patient", Where: s.g.onPanel(s.person, s.joined, s.now)}))
 		}
 		hidden := simplify(store.And{mine, store.Not{Expr: s.ownership(t)}})
-		if !isNone(hidden) {
+		switch {
+		case isNone(hidden):
+		case s.behind:
+			return []store.Expr{store.None()}
+		default:
 			all = append(all, store.Not{Expr: store.Back{Type: string(t), Name: termHolds, Where: hidden}})
 		}
 	}

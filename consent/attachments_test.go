@@ -7,7 +7,71 @@ import (
 
 	"mypatients/consent"
 	"mypatients/fhir"
+	"mypatients/fhir/store"
 )
+
+// A store that was indexed before it was known what is attached to what shows people
+// no Binary at all, until it is indexed anew.
+func TestAttachmentsAreClosedUntilTheIndexKnowsThem(t *testing.T) {
+	w := newWorld(t)
+	const secret = `,"meta":{"security":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"SEX"}]}`
+	for id, label := range map[string]string{"open": "", "hidden": secret} {
+		w.put(`{"resourceType":"Binary","id":%q,"contentType":"text/plain","securityContext":{"reference":"Patient/ava"},"data":"YQ=="}`, id)
+		w.put(`{"resourceType":"DocumentReference","id":%q%s,"status":"current","subject":{"reference":"Patient/ava"},"content":[{"attachment":{"url":"Binary/%s"}}]}`, id, label, id)
+	}
+	asLater := func() {
+		t.Helper()
+		w.may("helen", "Binary/open", "DocumentReference/open")
+		w.mayNot("helen", "Binary/hidden", "DocumentReference/hidden")
+		w.may("ava", "Binary/open", "Binary/hidden")
+		if ids, err := w.search(w.as("helen"), "Binary", ""); err != nil || !slices.Equal(ids, []string{"open"}) {
+			t.Errorf("got %v, %v", ids, err)
+		}
+	}
+	asLater()
+
+	err := w.db.Update(t.Context(), func(tx store.Writer) error {
+		for _, id := range []string{"open", "hidden"} {
+			v, err := tx.Resource(store.Key{Type: "DocumentReference", ID: id})
+			if err != nil {
+				return err
+			}
+			var terms []store.Term
+			for name, value := range v.Terms.All() {
+				if string(name) != "_holds" {
+					terms = append(terms, store.Term{Name: string(name), Value: string(value)})
+				}
+			}
+			if err := tx.Rewrite(v.Key, v.Version, store.NewTerms(terms), v.Body); err != nil {
+				return err
+			}
+		}
+		return tx.PutRecord(&store.Record{Kind: "index", Key: "state", Value: []byte(`{"done":{"layout":3,"zone":"America/New_York"}}`)})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.eng.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []string{"helen", "ava", "baker"} {
+		w.mayNot(who, "Binary/open", "Binary/hidden")
+		if ids, err := w.search(w.as(who), "Binary", ""); err != nil || len(ids) != 0 {
+			t.Errorf("%s: got %v, %v", who, ids, err)
+		}
+	}
+	w.may("helen", "DocumentReference/open")
+	for _, ref := range []string{"Binary/open", "Binary/hidden"} {
+		if err := w.read(w.system("system/*.rs"), ref); err != nil {
+			t.Errorf("a system reads %s: got %v", ref, err)
+		}
+	}
+
+	if _, err := w.eng.Reindex(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	asLater()
+}
 
 // A Binary is as private as the document that it is attached to, which has the labels.
 func TestAttachmentsAreAsPrivateAsTheirDocument(t *testing.T) {

@@ -16,6 +16,7 @@ type seen struct {
 	want   smart.Permission
 	about  bool   // the call is about the type
 	launch string // the launch patient
+	behind bool
 	store.Expr
 }
 
@@ -30,7 +31,7 @@ func (s *sighting) seenBefore(t fhir.Type) (store.Expr, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	k, ok := d.seen[t]
-	if !ok || k.person != s.person || k.want != s.want || k.about != s.isAbout(t) || k.launch != s.caller.Launch.Patient || !slices.EqualFunc(k.scopes, s.caller.Scopes, sameScope) {
+	if !ok || k.person != s.person || k.want != s.want || k.about != s.isAbout(t) || k.launch != s.caller.Launch.Patient || k.behind != s.behind || !slices.EqualFunc(k.scopes, s.caller.Scopes, sameScope) {
 		return nil, false
 	}
 	return k.Expr, true
@@ -47,7 +48,7 @@ func (s *sighting) keep(t fhir.Type, e store.Expr) {
 	if d.seen == nil {
 		d.seen = map[fhir.Type]seen{}
 	}
-	d.seen[t] = seen{s.person, s.caller.Scopes, s.want, s.isAbout(t), s.caller.Launch.Patient, e}
+	d.seen[t] = seen{s.person, s.caller.Scopes, s.want, s.isAbout(t), s.caller.Launch.Patient, s.behind, e}
 }
 
 // restsOnOne tells whether the sight of a type rests on one decision, the person

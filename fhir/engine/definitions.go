@@ -207,7 +207,7 @@ func (c *current) compile(base *search.Registry, defs []search.Definition, s ind
 		c.pending = append(c.pending, "quantities", "Location.near")
 	}
 	if c.stale = s.Done.Layout != layout || s.Done.Zone != c.target.Zone; s.Done.Layout != layout {
-		c.pending = append(c.pending, "what decisions rest on, without which a provider of very many patients waits longer, and what is attached to a hidden document is not hidden with it")
+		c.pending = append(c.pending, "what decisions rest on, without which a provider of very many patients waits longer, and people see no Binary")
 	}
 	if s.Done.Zone != c.target.Zone {
 		c.pending = append(c.pending, "dates without a zone, which are taken as of "+s.Done.Zone)
