@@ -152,7 +152,7 @@ func (r *reader) Log(q store.LogQuery) ([]store.LogEntry, error) {
 	if q.After != "" {
 		after, err := strconv.ParseUint(q.After, 16, 64)
 		if err != nil || len(q.After) != 16 || after == math.MaxUint64 {
-			return nil, errors.New("badgerstore: not a position of the log")
+			return nil, store.ErrPosition
 		}
 		if q.Reverse {
 			s.to = binary.BigEndian.AppendUint64(prefix, after)

@@ -67,7 +67,7 @@ func parsePlace(s string) (place, error) {
 			return place{era, xid, seq}, nil
 		}
 	}
-	return place{}, errors.New("pgstore: not a position of the log")
+	return place{}, store.ErrPosition
 }
 
 func (r *reader) Log(q store.LogQuery) ([]store.LogEntry, error) {

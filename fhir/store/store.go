@@ -21,6 +21,7 @@ import (
 // Errors that every engine returns, possibly wrapped.
 var (
 	ErrNotFound    = errors.New("store: not found")
+	ErrPosition    = errors.New("store: not a position of this store's log")
 	ErrNUL         = errors.New("store: a type, id, kind, name or value holds a NUL byte")
 	ErrTooBig      = errors.New("store: transaction too big")            // nothing was stored
 	ErrUnavailable = errors.New("store: unavailable")                    // may succeed later
@@ -86,7 +87,7 @@ type Reader interface {
 	Count(Query) (int, error)
 	// Log lists commits in their order. Newest first, it has all of them; oldest
 	// first, it may end before commits of a moment ago, if others may still come in
-	// front of those.
+	// front of those. A position that is none of this engine's is an ErrPosition.
 	Log(LogQuery) ([]LogEntry, error)
 	// Record gives a record or ErrNotFound. An expired record that was not swept is
 	// returned like any other: the caller judges by its own clock.

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -66,8 +67,17 @@ func logOrder(t *testing.T, s store.Store) {
 		if err == nil && !entries[0].Time.Equal(clock) {
 			t.Errorf("got time %v, want %v", entries[0].Time, clock)
 		}
-		if _, err := r.Log(store.LogQuery{Limit: 1, After: "not a position"}); err == nil {
-			t.Error("a bad position was accepted")
+		const badgers, postgress = "00000000000000ff", "0000010000000000000abc00000001" // one of them is the other engine's
+		refused := 0
+		for _, after := range []string{"not a position", badgers, postgress, "-0000001"} {
+			if _, err := r.Log(store.LogQuery{Limit: 1, After: after}); errors.Is(err, store.ErrPosition) {
+				refused++
+			} else if err != nil {
+				return err
+			}
+		}
+		if refused != 3 {
+			t.Errorf("%d of 3 bad positions were refused", refused)
 		}
 		return err
 	}
