@@ -97,7 +97,8 @@ func TestUnreadableConsentsAreRefused(t *testing.T) {
 	for range 8 {
 		nested = `{"type":"permit","provision":[` + nested + `]}`
 	}
-	if err := write(consentWith("d", aboutPrivacy+`,"provision":`+nested)); err == nil || !strings.Contains(string(fhir.Outcome(err)), "Consent.id") && !strings.Contains(string(fhir.Outcome(err)), "Consent.provision") {
+	_, _, err = w.guard.Update(t.Context(), system, fhir.Key{Type: "Consent", ID: "d"}, []byte(consentWith("d", aboutPrivacy+`,"provision":`+nested)), nil)
+	if fhir.KindOf(err) != fhir.Unprocessable || !strings.Contains(string(fhir.Outcome(err)), `"Consent.provision`) {
 		t.Errorf("nine deep: got %v", err)
 	}
 }
