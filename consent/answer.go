@@ -78,7 +78,7 @@ func (g *Guard) answer(ctx context.Context, c Caller, a answer, id string, n Nar
 		if err != nil {
 			return err
 		}
-		if ifMatch != nil && *ifMatch != v.Version { // whatever it is by now, it is not what they answer
+		if ifMatch != nil && *ifMatch != engine.AnyVersion && *ifMatch != v.Version { // whatever it is by now, it is not what they answer
 			return fhir.Errorf(fhir.Precondition, "The request has changed since version %d.", *ifMatch)
 		}
 		if seen, heard, err = v.Version, 0, nil; a.answers() {

@@ -238,13 +238,8 @@ func (g *Guard) settlePatch(tx *engine.Tx, c Caller, t *task) error {
 	return g.keepLabels(t, t.base.JSON)
 }
 
-// matches compares the newest version with If-Match.
-func (t *task) matches(version int64) error {
-	if t.IfMatch == nil || *t.IfMatch == version {
-		return nil
-	}
-	return fhir.Errorf(fhir.Precondition, "The resource has another version than the one named in If-Match.")
-}
+// matches compares the newest version, 0 for none, with If-Match.
+func (t *task) matches(version int64) error { return engine.Matches(t.IfMatch, version, false) }
 
 // compose makes the body that is to be written.
 func (t *task) compose() error {

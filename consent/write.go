@@ -51,6 +51,9 @@ const (
 	Delete Method = "delete"
 )
 
+// AnyVersion as an IfMatch asks for a resource that is there, of whatever version.
+const AnyVersion = engine.AnyVersion
+
 // A Write is one interaction that changes something. Without an ID it is
 // conditional: the criteria, a query string, say which resource is meant. With a
 // creation they are those of If-None-Exist, or empty.
@@ -60,7 +63,7 @@ type Write struct {
 	ID       string
 	Criteria string
 	Body     []byte // a resource; of a Patch a JSON Patch
-	IfMatch  *int64 // the version that it must have
+	IfMatch  *int64 // the version that it must have, or AnyVersion
 	OnlyNew  bool   // If-None-Match: *, of an Update
 }
 

@@ -106,6 +106,7 @@ func appStateRows(t *testing.T, w *smartWorld) {
 	body := state("Patient/pt-1", `"id":"`+id+`",`)
 	expect(t, call("PUT", "Basic/"+id, grace, body), 428)
 	expect(t, call("PUT", "Basic/"+id, grace, body, "If-Match", `W/"7"`), 412)
+	expect(t, call("PUT", "Basic/"+id, grace, body, "If-Match", "*"), 400) // it has to be what the app read
 	expect(t, call("PUT", "Basic/"+id, grace, strings.ReplaceAll(body, "pt-1", "pt-2"), "If-Match", `W/"1"`), 412)
 	expect(t, call("PUT", "Basic/"+id, grace, strings.Replace(body, `"settings"`, `"other"`, 1), "If-Match", `W/"1"`), 412)
 	if r := call("PUT", "Basic/"+id, grace, strings.Replace(body, "true", "false", 1), "If-Match", `W/"1"`); r.status != 200 || r.header.Get("ETag") != `W/"2"` {

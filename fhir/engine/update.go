@@ -5,8 +5,8 @@ import "mypatients/fhir"
 // Update stores a body as the next version of the resource with its id
 // (https://hl7.org/fhir/R4/http.html#update), or as the first when there is none
 // yet or it was deleted; then created is true. match is the version that
-// If-Match names, nil without one: a different newest version is a Precondition
-// error, and so is the absence of any.
+// If-Match names, or AnyVersion, nil without one: a different newest version is a
+// Precondition error, and so is the absence of any.
 func (tx *Tx) Update(p *Prepared, match *int64) (r *fhir.Resource, created bool, err error) {
 	if p.ID == "" {
 		return nil, false, fhir.ElementErrorf(fhir.Invalid, string(p.Type)+".id", "A resource to be updated needs its id.")

@@ -37,13 +37,31 @@ func (tx *Tx) newest(key fhir.Key) (*store.Version, error) {
 	return v, err
 }
 
-// checkMatch compares an If-Match with the newest version
+// AnyVersion as the version of an If-Match stands for *: there must be a resource,
+// of whatever version; one that is deleted is none (RFC 9110 section 13.1.1).
+const AnyVersion int64 = -1
+
+// Matches compares an If-Match with the newest version; nil asks for nothing, and
+// version 0 is that of what does not exist
 // (https://hl7.org/fhir/R4/http.html#concurrency).
-func checkMatch(v *store.Version, match *int64) error {
-	if match == nil || v != nil && v.Version == *match {
+func Matches(match *int64, version int64, deleted bool) error {
+	switch {
+	case match == nil || *match == version:
 		return nil
+	case *match != AnyVersion:
+		return fhir.Errorf(fhir.Precondition, "The resource has another version than the one named in If-Match.")
+	case version == 0 || deleted:
+		return fhir.Errorf(fhir.Precondition, "There is no such resource, and If-Match wants one.")
 	}
-	return fhir.Errorf(fhir.Precondition, "The resource has another version than the one named in If-Match.")
+	return nil
+}
+
+// checkMatch compares an If-Match with what is stored.
+func checkMatch(v *store.Version, match *int64) error {
+	if v == nil {
+		return Matches(match, 0, false)
+	}
+	return Matches(match, v.Version, v.Deleted)
 }
 
 func number(v *store.Version) int64 {

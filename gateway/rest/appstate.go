@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mypatients/consent"
 	"mypatients/fhir"
 )
 
@@ -98,6 +99,9 @@ func (q *request) mustMatch() (int64, error) {
 		return 0, refuse(http.StatusPreconditionRequired, "required", "A change of app state needs If-Match.")
 	}
 	version, err := ifMatch(q.Request.Header.Values("If-Match"))
+	if err == nil && *version == consent.AnyVersion {
+		err = fhir.ElementErrorf(fhir.Invalid, "http.If-Match", `For app state If-Match must hold the version that was read, like W/"3".`)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -81,6 +81,37 @@ func TestConditionalDelete(t *testing.T) {
 	w.do("DELETE", "/fhir/Observation?_count=1", "system", "").status(400).has("http._count")
 }
 
+// If-Match: * wants a resource that is there, of whatever version (RFC 9110 section
+// 13.1.1); one that is hidden is like none.
+func TestIfMatchOfAnyVersion(t *testing.T) {
+	w := newWorld(t)
+	any := []string{"If-Match", "*"}
+	patch := []string{"If-Match", "*", "Content-Type", "application/json-patch+json"}
+	of := func(id string) string {
+		return strings.Replace(glucose, `"Observation"`, `"Observation","id":"`+id+`"`, 1)
+	}
+	const status = `[{"op":"replace","path":"/status","value":"amended"}]`
+	w.do("PUT", "/fhir/Observation/new", "system", of("new"), any...).outcome(412, "conflict")
+	w.get("/fhir/Observation/new", "system").status(404)
+	w.do("PUT", "/fhir/Observation?identifier=urn:x|none", "system", glucose, any...).outcome(412, "conflict")
+	w.do("DELETE", "/fhir/Observation?identifier=urn:x|none", "system", "", any...).outcome(412, "conflict")
+	w.do("PUT", "/fhir/Observation/a", "system", of("a"), any...).status(200).header("ETag", `W/"2"`)
+	w.do("PATCH", "/fhir/Observation/a", "system", status, patch...).status(200).header("ETag", `W/"3"`)
+	w.do("PATCH", "/fhir/Observation/nobody", "system", status, patch...).status(404)
+	w.do("DELETE", "/fhir/Observation?_id=a", "system", "", any...).status(204)
+	for _, method := range []string{"PUT", "DELETE"} { // deleted is none
+		w.do(method, "/fhir/Observation/a", "system", of("a"), any...).outcome(412, "conflict")
+	}
+	w.get("/fhir/Observation/a", "system").status(410)
+	w.transaction(`{"request":{"method":"DELETE","url":"Observation/a","ifMatch":"*"}}`).status(412).has("Bundle.entry[0]")
+	w.transaction(`{"resource":`+of("b")+`,"request":{"method":"PUT","url":"Observation/b","ifMatch":"*"}}`,
+		`{"resource":`+of("c")+`,"request":{"method":"PUT","url":"Observation/c","ifMatch":"W/\"1\""}}`).status(200)
+	twice := []string{`{"request":{"method":"DELETE","url":"Observation/b","ifMatch":"*"}}`, `{"request":{"method":"DELETE","url":"Observation/b","ifMatch":"*"}}`}
+	if got := w.do("POST", "/fhir", "system", entries("batch", twice...)).bundle(); got.Entry[0].Response.Status[:3] != "204" || got.Entry[1].Response.Status[:3] != "412" {
+		t.Errorf("a batch: got %+v", got.Entry)
+	}
+}
+
 func TestPatch(t *testing.T) {
 	w := newWorld(t)
 	const media = "application/json-patch+json"

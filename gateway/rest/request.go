@@ -159,15 +159,18 @@ func checkMedia(header string, types []string) error {
 // resourceBody reads a body that is a resource in JSON.
 func (q *request) resourceBody() ([]byte, error) { return q.body(fhirJSON, plainJSON) }
 
-// ifMatch reads the version of an If-Match; nil when there is none
-// (https://hl7.org/fhir/R4/http.html#concurrency).
+// ifMatch reads the version of an If-Match, consent.AnyVersion for *; nil when there
+// is none (https://hl7.org/fhir/R4/http.html#concurrency).
 func ifMatch(values []string) (*int64, error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
 	version, ok := parseETag(values[0])
+	if strings.TrimSpace(values[0]) == "*" {
+		version, ok = consent.AnyVersion, true
+	}
 	if len(values) > 1 || !ok {
-		return nil, fhir.ElementErrorf(fhir.Invalid, "http.If-Match", `If-Match must hold one version, like W/"3".`)
+		return nil, fhir.ElementErrorf(fhir.Invalid, "http.If-Match", `If-Match must hold one version, like W/"3", or *.`)
 	}
 	return &version, nil
 }

@@ -62,7 +62,7 @@ func TestUpdateAndDelete(t *testing.T) {
 	changed := strings.Replace(body, "5.10", "5.20", 1)
 	w.do("PUT", "/fhir/Observation/g", "system", changed, "If-Match", `W/"1"`).status(http.StatusOK).header("ETag", `W/"2"`)
 	w.do("PUT", "/fhir/Observation/g", "system", body, "If-Match", `W/"1"`).outcome(http.StatusPreconditionFailed, "conflict")
-	for _, bad := range []string{"2", `"x"`, "*", `W/"1", W/"2"`, `W/"0"`} {
+	for _, bad := range []string{"2", `"x"`, "**", `W/"*"`, `W/"1", W/"2"`, `W/"0"`, `W/"-1"`} {
 		w.do("PUT", "/fhir/Observation/g", "system", body, "If-Match", bad).outcome(http.StatusBadRequest, "invalid")
 	}
 	w.do("PUT", "/fhir/Observation/h", "system", body).status(http.StatusBadRequest)
