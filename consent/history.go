@@ -17,7 +17,7 @@ func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.
 	if err := g.requireScope(c, key.Type, smart.MayRead); err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
-	q, err := g.historyQuery(c, key.String()+"/_history", values, lenient)
+	q, err := g.historyQuery(c, key.String()+"/_history", values, lenient, key.Type)
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}
@@ -39,13 +39,14 @@ func (g *Guard) History(ctx context.Context, c Caller, key fhir.Key, values url.
 	})
 }
 
-// historyQuery reads the parameters of a history; what names it, in its links.
-func (g *Guard) historyQuery(c Caller, what string, values url.Values, lenient bool) (engine.HistoryQuery, error) {
+// historyQuery reads the parameters of a history of some types; what names it, in
+// its links.
+func (g *Guard) historyQuery(c Caller, what string, values url.Values, lenient bool, types ...fhir.Type) (engine.HistoryQuery, error) {
 	values, err := g.openLink(c, what, values)
 	if err != nil {
 		return engine.HistoryQuery{}, err
 	}
-	return engine.ParseHistory(values, lenient, g.zone)
+	return engine.ParseHistory(values, lenient, g.zone, types...)
 }
 
 // TypeHistory lists the versions of all resources of a type, newest first. SMART
@@ -73,7 +74,7 @@ func (g *Guard) SystemHistory(ctx context.Context, c Caller, values url.Values, 
 }
 
 func (g *Guard) logHistory(ctx context.Context, c Caller, e *auditEntry, types []fhir.Type, what string, values url.Values, lenient bool) (*fhir.Page, error) {
-	q, err := g.historyQuery(c, what, values, lenient)
+	q, err := g.historyQuery(c, what, values, lenient, types...)
 	if err != nil {
 		return nil, g.refused(ctx, e, err)
 	}

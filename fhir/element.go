@@ -35,7 +35,7 @@ func HasElement(path string) bool {
 // choice reports whether there is a choice element of a name.
 func (s *shape) choice(name string) bool {
 	for _, e := range s.elements {
-		if e.base == name {
+		if e.base == name && name != "" {
 			return true
 		}
 	}

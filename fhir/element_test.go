@@ -33,6 +33,8 @@ func TestHasElement(t *testing.T) {
 		"Patient.generalPractitioner.name.family": false,
 		"Patient.code":                            false,
 		"Observation.valued":                      false,
+		"Patient.name.":                           false,
+		"Patient..name":                           false,
 	} {
 		if got := fhir.HasElement(path); got != want {
 			t.Errorf("%s: got %v, want %v", path, got, want)

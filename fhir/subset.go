@@ -28,8 +28,10 @@ type Subset struct {
 }
 
 // ParseSubset takes _summary and _elements out of the parameters of an
-// interaction that answers with resources. The refusal is of kind Invalid.
-func ParseSubset(values url.Values) (Subset, error) {
+// interaction that answers with resources of some types, of any if none is named.
+// The refusal is of kind Invalid; elements that the types do not have are left out
+// when lenient.
+func ParseSubset(values url.Values, lenient bool, types ...Type) (Subset, error) {
 	var s Subset
 	if given, ok := values["_summary"]; ok {
 		delete(values, "_summary")
@@ -38,13 +40,19 @@ func ParseSubset(values url.Values) (Subset, error) {
 			return s, badParameter("http._summary", "Here _summary is one of true, text, data and false.")
 		}
 	}
-	for _, list := range values["_elements"] {
-		for name := range strings.SplitSeq(list, ",") {
-			if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.") != "" || name == "" {
-				return s, badParameter("http._elements", "The value of _elements is a list of names of elements, separated by commas.")
-			}
-			s.Elements = append(s.Elements, name)
+	lists := values["_elements"]
+	if len(lists) > 20 {
+		return s, badParameter("http._elements", "_elements is given too often.")
+	}
+	for _, list := range lists {
+		names, unknown, err := ParseElements(list, types...)
+		if err == nil && len(unknown) > 0 && !lenient {
+			err = UnknownElements(unknown, types...)
 		}
+		if err != nil {
+			return s, err
+		}
+		s.Elements = append(s.Elements, names...)
 	}
 	delete(values, "_elements")
 	return s, s.Check()

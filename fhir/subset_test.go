@@ -23,7 +23,7 @@ func subset(t *testing.T, query string) fhir.Subset {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := fhir.ParseSubset(values)
+	s, err := fhir.ParseSubset(values, false, "Patient", "Observation", "Media")
 	if err != nil || len(values) != 0 {
 		t.Fatalf("%s: %v, left %v", query, err, values)
 	}
@@ -49,7 +49,7 @@ func TestSubsetOf(t *testing.T) {
 		"_elements=birthDate,photo":          "_birthDate active birthDate deceasedBoolean id link meta photo resourceType",
 		"_elements=Patient.contact.name":     "active contact deceasedBoolean id link meta resourceType",
 		"_elements=Observation.code":         "active deceasedBoolean id link meta resourceType",
-		"_elements=deceased,nothing":         "active deceasedBoolean id link meta resourceType",
+		"_elements=deceased,code":            "active deceasedBoolean id link meta resourceType",
 		"_elements=name&_elements=contact":   "active contact deceasedBoolean id link meta name resourceType",
 		"_summary=false&_elements=telecom":   "active deceasedBoolean id link meta resourceType",
 		"_elements=id,meta,implicitRules,id": "active deceasedBoolean id link meta resourceType",
@@ -157,12 +157,32 @@ func TestParseSubsetRefuses(t *testing.T) {
 	for query, parameter := range map[string]string{
 		"_summary=count": "http._summary", "_summary=": "http._summary", "_summary=true&_summary=text": "http._summary", "_elements=": "http._elements",
 		"_elements=a,,b": "http._elements", "_elements=na me": "http._elements", "_summary=true&_elements=name": "http._elements",
+		"_elements=name,nosuch": "nosuch", "_elements=code": "code", "_elements=Patient.nosuch": "Patient.nosuch", "_elements=contact.nosuch": "http._elements", "_elements=name.": "http._elements",
+		"_elements=" + strings.Repeat("id,", 200) + "id": "http._elements", strings.Repeat("_elements=id&", 21): "http._elements",
 	} {
 		values, _ := url.ParseQuery(query)
-		_, err := fhir.ParseSubset(values)
+		_, err := fhir.ParseSubset(values, false, "Patient")
 		if fhir.KindOf(err) != fhir.Invalid || !strings.Contains(err.Error(), parameter) {
 			t.Errorf("%s: got %v, want a refusal that names %s", query, err, parameter)
 		}
+	}
+}
+
+// What no type has is refused, or left out when lenient; what one has is taken, for
+// several types are asked for together.
+func TestElementsThatThereAreNot(t *testing.T) {
+	const any = "Observation.code resourceType name.family id extension Practitioner.qualification lensSpecification"
+	values := url.Values{"_elements": {strings.ReplaceAll(any, " ", ",")}}
+	if s, err := fhir.ParseSubset(values, false); err != nil || strings.Join(s.Elements, " ") != any {
+		t.Errorf("of any type: got %v, %v", s.Elements, err)
+	}
+	values = url.Values{"_elements": {"nosuch,name", "Patient.nosuch", "lensSpecification,birthDate"}}
+	s, err := fhir.ParseSubset(values, true, "Patient", "Observation")
+	if err != nil || strings.Join(s.Elements, " ") != "name birthDate" || s.Values().Encode() != "_elements=name%2CbirthDate" {
+		t.Errorf("lenient: got %v, %v", s.Elements, err)
+	}
+	if s, err := fhir.ParseSubset(url.Values{"_elements": {"nosuch"}}, true, "Patient"); err != nil || !s.All() {
+		t.Errorf("lenient, nothing is left: got %v, %v", s.Elements, err)
 	}
 }
 

@@ -122,6 +122,7 @@ func (m *maker) readings(c *caller) (list []call) {
 		add("Observation?code:not=" + code + "&_elements=code&_count=4")
 		add("AuditEvent?patient=" + p.id)
 		add("Patient/" + p.id + "/$everything?_count=9")
+		add("Patient/" + p.id + "/$everything?_count=0")
 		add("Patient/" + p.id + "/$access")
 		list = append(list, call{method: "POST", path: "/fhir/Observation/_search", body: "patient=" + p.id, headers: []string{"Content-Type", "application/x-www-form-urlencoded"}})
 	}
@@ -129,6 +130,7 @@ func (m *maker) readings(c *caller) (list []call) {
 	for _, r := range append(m.w.all(), &resource{kind: "Observation", id: "r1001"}, &resource{kind: "Observation", id: "absent"}) {
 		add(r.ref())
 		add(r.ref()+"/_history", "Accept", "application/fhir+json")
+		add(r.ref() + "/_history?_count=0")
 		add(r.ref() + "/_history/1")
 		add(r.ref(), "If-None-Match", `W/"1"`)
 		list = append(list, call{method: "HEAD", path: "/fhir/" + r.ref()}, call{method: "GET", path: "/fhir/" + r.ref() + "/$validate?mode=delete"})
@@ -176,6 +178,9 @@ func (m *maker) writings(c *caller) (list []call) {
 		observation := object{"resourceType": "Observation", "status": "final", "code": concept(coding{ourCodes, "new"}), "subject": to(mine(p))}
 		add("PATCH", r.ref(), patch, "Content-Type", "application/json-patch+json")
 		add("PATCH", r.ref(), patch, "Content-Type", "application/json-patch+json", "If-Match", `W/"1"`)
+		add("PATCH", r.ref(), patch, "Content-Type", "application/json-patch+json", "If-Match", "*")
+		add("PUT", r.ref(), object{"resourceType": r.kind, "id": r.id}, "If-Match", "*")
+		add("DELETE", r.ref(), nil, "If-Match", "*")
 		add("DELETE", r.ref(), nil)
 		add("DELETE", "Observation?code="+code+"&patient="+p.id, nil)
 		add("PATCH", "Observation?_id="+r.id, patch, "Content-Type", "application/json-patch+json")

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func FuzzProvisions(f *testing.F) {
 			{name: "guardian", role: "proxy", persons: []string{"RelatedPerson/rel0"}},
 		} {
 			who := g.caller(c)
-			pages, err := g.pages(func(v url.Values) (*fhir.Page, error) { return g.guard.SearchSystem(t.Context(), who, v, false) }, "_count=1000")
+			pages, err := g.pages(func(v url.Values) (*fhir.Page, error) { return g.guard.SearchSystem(t.Context(), who, v, false) }, "_count=1000&_type="+strings.Join(kinds, ","))
 			if err != nil {
 				t.Fatal(err)
 			}

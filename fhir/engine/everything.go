@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +20,7 @@ type EverythingQuery struct {
 	Start, End time.Time   // only what is of a time in Start <= t < End, or of no time; zero: open
 	Since      time.Time   // only what was changed at or after it; zero: all
 	Count      int         // resources of a page, without those referred to; 0: 1000
+	TotalOnly  bool        // no resources, only how many there are
 	Cursor     string      // _cursor of a Next; empty: from the first
 	Subset     fhir.Subset
 	Applied    url.Values // as it was asked for, for the links, without _cursor
@@ -42,8 +42,7 @@ func ParseEverything(values url.Values, lenient bool, zone *time.Location) (Ever
 	if q.Types, err = search.ParseTypes(values); err != nil {
 		return q, err
 	}
-	q.Subset, q.Applied, err = parameters(values, lenient, "$everything", func(name string, list []string) (known, ok bool) {
-		var err error
+	q.Subset, q.Applied, err = parameters(values, lenient, "$everything", q.Types, func(name string, list []string) (known, ok bool) {
 		switch name {
 		case "start":
 			q.Start, _, ok = span(list[0], zone)
@@ -52,9 +51,7 @@ func ParseEverything(values url.Values, lenient bool, zone *time.Location) (Ever
 		case "_since":
 			q.Since, _, ok = span(list[0], zone)
 		case "_count":
-			q.Count, err = strconv.Atoi(list[0])
-			ok = err == nil && q.Count > 0
-			q.Count = min(q.Count, maxHistory)
+			q.Count, q.TotalOnly, ok = countOf(list)
 		case "_type":
 			ok = true
 		case "_cursor":
@@ -90,11 +87,16 @@ func (tx *Tx) PatientEverything(patients []string, q EverythingQuery, sight Sigh
 		q.Count = maxHistory
 	}
 	sight = sight.closed()
+	page := &fhir.Page{Applied: q.Applied.Encode(), Subset: q.Subset}
+	if q.TotalOnly {
+		total, err := tx.sizeOf(patients, q, sight)
+		page.Total = &total
+		return page, err
+	}
 	rows, err := tx.record(patients, q, sight)
 	if err != nil {
 		return nil, err
 	}
-	page := &fhir.Page{Applied: q.Applied.Encode(), Subset: q.Subset}
 	if len(rows) > q.Count {
 		rows = rows[:q.Count]
 		page.Next = withCursor(page.Applied, rows[q.Count-1].Key.String())
@@ -151,6 +153,21 @@ func (tx *Tx) record(patients []string, q EverythingQuery, sight Sight) ([]*stor
 		}
 	}
 	return rows, nil
+}
+
+// sizeOf counts what [Tx.record] gives on all pages.
+func (tx *Tx) sizeOf(patients []string, q EverythingQuery, sight Sight) (total int, err error) {
+	for _, t := range tx.engine.RecordTypes() {
+		if q.Types != nil && !slices.Contains(q.Types, t) {
+			continue
+		}
+		n, err := tx.reader.Count(store.Query{Type: string(t), Where: store.And{theirs(t, patients), q.times(), sight(t)}})
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
 }
 
 // theirs holds for what belongs to one of the patients; of the Patients for

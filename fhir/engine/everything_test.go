@@ -66,6 +66,12 @@ func TestEverything(t *testing.T) {
 		if matches := strings.Count(want, "match"); total(page) != fmt.Sprint(matches) {
 			t.Errorf("%s: got total %s, want %d", query, total(page), matches)
 		}
+		if strings.Contains(query, "_count") {
+			continue
+		}
+		if got, counted := w.everything(query+"&_count=0", engine.Everything, "Patient/ada"); len(got) != 0 || counted.Next != "" || total(counted) != total(page) {
+			t.Errorf("%s&_count=0: got %v of %s, next %q, want none of %s", query, got, total(counted), counted.Next, total(page))
+		}
 	}
 	got, _ := w.everything("_type=Patient,Appointment,Observation", engine.Everything, "Patient/bob", "Patient/ada")
 	if want := "match Patient/ada,match Patient/bob,match Appointment/both,match Observation/a1,match Observation/b1"; strings.Join(got, ",") != want {
@@ -83,6 +89,9 @@ func TestEverything(t *testing.T) {
 	got, page := w.everything("", hides, "Patient/ada")
 	if slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "Practitioner") || strings.Contains(s, "Observation") }) || total(page) != "4" {
 		t.Errorf("what is hidden shows: %v of %s", got, total(page))
+	}
+	if _, page := w.everything("_count=0", hides, "Patient/ada"); total(page) != "4" {
+		t.Errorf("what is hidden counts: %s", total(page))
 	}
 }
 
@@ -108,7 +117,7 @@ func TestPagesOfEverything(t *testing.T) {
 			t.Errorf("pages of %d:\ngot  %v\nwant %v", count, got, matches)
 		}
 	}
-	for query, parameter := range map[string]string{"start=soon": "http.start", "_type=Nothing": "http._type", "x=1": "http.x", "_count=0": "http._count", "_since=1&_since=2": "http._since", "end=2020-13": "http.end"} {
+	for query, parameter := range map[string]string{"start=soon": "http.start", "_type=Nothing": "http._type", "x=1": "http.x", "_count=-1": "http._count", "_since=1&_since=2": "http._since", "end=2020-13": "http.end"} {
 		_, err := engine.ParseEverything(queryOf(t, query), false, time.UTC)
 		if fhir.KindOf(err) != fhir.Invalid || !strings.Contains(err.Error(), parameter) {
 			t.Errorf("%s: got %v, want a refusal that names %s", query, err, parameter)

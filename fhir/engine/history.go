@@ -18,9 +18,10 @@ const (
 // HistoryQuery says which part of a history is wanted
 // (https://hl7.org/fhir/R4/http.html#history).
 type HistoryQuery struct {
-	Count  int       // versions of a page; 0: 50
-	Cursor string    // _cursor of a Next; empty: from the newest
-	Since  time.Time // only versions made at or after it; zero: all
+	Count     int       // versions of a page; 0: 50
+	TotalOnly bool      // no versions, only how many there are; of one resource's history
+	Cursor    string    // _cursor of a Next; empty: from the newest
+	Since     time.Time // only versions made at or after it; zero: all
 
 	// From and To are of _at: only versions that were current at some time from
 	// From, before To. A zero To: all. A deletion counts when it was made in it.
@@ -46,6 +47,10 @@ func (tx *Tx) History(key fhir.Key, q HistoryQuery, sight Sight) (*fhir.Page, er
 	}
 	if _, err := tx.visible(key, sight); err != nil {
 		return nil, err
+	}
+	if q.TotalOnly {
+		total, err := tx.countVersions(key, q, sight)
+		return &fhir.Page{Applied: q.Applied.Encode(), Subset: q.Subset, Total: &total}, err
 	}
 	rows, err := tx.versions(key, q, before, sight)
 	if err != nil {
@@ -109,6 +114,19 @@ func (tx *Tx) versions(key fhir.Key, q HistoryQuery, before int64, sight Sight) 
 			return rows, nil
 		}
 		before = batch[len(batch)-1].Version
+	}
+}
+
+// countVersions counts what [Tx.versions] gives on all pages, some at a time.
+func (tx *Tx) countVersions(key fhir.Key, q HistoryQuery, sight Sight) (total int, err error) {
+	q.Count = maxHistory
+	for before := int64(0); ; {
+		rows, err := tx.versions(key, q, before, sight)
+		if err != nil || len(rows) <= q.Count {
+			return total + len(rows), err
+		}
+		total += q.Count
+		before = rows[q.Count-1].Version
 	}
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"container/heap"
+	"errors"
 
 	"mypatients/fhir"
 	"mypatients/fhir/store"
@@ -25,6 +26,10 @@ type Source struct {
 // one look-up for each, and the rows down to the last of the page. As with every
 // list that is newest first, _at reaches further back than the period it names.
 func (tx *Tx) LogHistory(sources []Source, q HistoryQuery, sight Sight) (*fhir.Page, error) {
+	if q.TotalOnly {
+		return nil, &fhir.Error{Kind: fhir.Invalid, Issues: []fhir.Issue{{Code: "too-costly", Expression: "http._count",
+			Text: "The versions of many resources are not counted, only those of one: ask for a _count of 1 or more."}}}
+	}
 	if q.Count <= 0 {
 		q.Count = historyCount
 	}
@@ -138,6 +143,9 @@ func (tx *Tx) openLogs(sources []Source, q HistoryQuery) (logs, error) {
 	for _, s := range sources {
 		l := &logReader{query: store.LogQuery{Type: string(s.Type), Owner: s.Owner, After: q.Cursor, Reverse: true, Limit: batch}}
 		more, err := l.fill(tx)
+		if errors.Is(err, store.ErrPosition) {
+			err = fhir.ElementErrorf(fhir.Invalid, "http._cursor", "This is not a place in the history.")
+		}
 		if err != nil {
 			return nil, err
 		}

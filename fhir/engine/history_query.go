@@ -16,17 +16,15 @@ import (
 // _elements. Any other parameter is refused, or left out when lenient. _since is
 // an instant; a date stands for its beginning. _at is a date or dateTime and
 // stands for as long as its last digit says, in the zone; ge, gt, le and lt before
-// it make it the beginning or the end of a longer period.
-func ParseHistory(values url.Values, lenient bool, zone *time.Location) (HistoryQuery, error) {
+// it make it the beginning or the end of a longer period. The history is of some
+// types, of any if none is named.
+func ParseHistory(values url.Values, lenient bool, zone *time.Location, types ...fhir.Type) (HistoryQuery, error) {
 	var q HistoryQuery
 	var err error
-	q.Subset, q.Applied, err = parameters(values, lenient, "A history", func(name string, list []string) (known, ok bool) {
-		var err error
+	q.Subset, q.Applied, err = parameters(values, lenient, "A history", types, func(name string, list []string) (known, ok bool) {
 		switch name {
 		case "_count":
-			q.Count, err = strconv.Atoi(list[0])
-			ok = err == nil && q.Count > 0 && len(list) == 1
-			q.Count = min(q.Count, maxHistory)
+			q.Count, q.TotalOnly, ok = countOf(list)
 		case "_since":
 			q.Since, _, ok = span(list[0], zone)
 			ok = ok && len(list) == 1
@@ -42,12 +40,19 @@ func ParseHistory(values url.Values, lenient bool, zone *time.Location) (History
 	return q, err
 }
 
+// countOf reads _count, cut to 1000; of 0 resources only how many there are is told,
+// as by a search (https://hl7.org/fhir/R4/search.html#count).
+func countOf(list []string) (count int, totalOnly, ok bool) {
+	count, err := strconv.Atoi(list[0])
+	return min(count, maxHistory), count == 0, err == nil && count >= 0 && len(list) == 1
+}
+
 // parameters reads the parameters of an interaction, called what, and gives those
-// that shape the answer and all that were applied, without _cursor. Those that are
-// refused are told of together.
-func parameters(values url.Values, lenient bool, what string, read func(name string, list []string) (known, ok bool)) (fhir.Subset, url.Values, error) {
+// that shape the answer, of the types, and all that were applied, without _cursor.
+// Those that are refused are told of together.
+func parameters(values url.Values, lenient bool, what string, types []fhir.Type, read func(name string, list []string) (known, ok bool)) (fhir.Subset, url.Values, error) {
 	rest := maps.Clone(values)
-	subset, err := fhir.ParseSubset(rest)
+	subset, err := fhir.ParseSubset(rest, lenient, types...)
 	if err != nil {
 		return subset, nil, err
 	}

@@ -187,6 +187,11 @@ func TestVersions(t *testing.T) {
 		if err != nil || len(page.Entries) != 1 || page.Entries[0].Resource.Version != 2 || page.Next != "" {
 			t.Errorf("got %+v, %v, want version 2 alone", page, err)
 		}
+		if page, err = tx.History(key, engine.HistoryQuery{TotalOnly: true}, owned("Patient/bob")); err != nil || total(page) != "1" {
+			t.Errorf("got %+v, %v, want a total of 1", page, err)
+		}
+		_, err = tx.History(key, engine.HistoryQuery{TotalOnly: true}, owned("Patient/cy"))
+		wantKind(t, err, fhir.NotFound)
 		return nil
 	})
 }
@@ -239,10 +244,19 @@ func TestHistory(t *testing.T) {
 		t.Errorf("page by page: got %v, want %v", all, want)
 	}
 	since := time.Date(2024, 2, 29, 12, 2, 0, 0, time.UTC)
+	for query, want := range map[string]string{"_count=0": "5", "_count=0&_since=2024-02-29T12:02:00Z": "3", "_count=0&_since=2025": "0"} { // how many there are
+		q, err := engine.ParseHistory(queryOf(t, query), false, time.UTC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows, page := history(q); len(rows) != 0 || total(page) != want || page.Next != "" || page.Applied != q.Applied.Encode() {
+			t.Errorf("%s: got %v, total %s, next %q, applied %q", query, rows, total(page), page.Next, page.Applied)
+		}
+	}
 	if rows, _ := history(engine.HistoryQuery{Since: since}); !reflect.DeepEqual(rows, want[:3]) {
 		t.Errorf("since: got %v, want %v", rows, want[:3])
 	}
-	for _, bad := range []string{"_count=0", "_count=x", "_since=yesterday", "_at=soon", "_at=ne2020", "_sort=x", "_count=1&_count=2"} {
+	for _, bad := range []string{"_count=-1", "_count=x", "_since=yesterday", "_at=soon", "_at=ne2020", "_sort=x", "_count=1&_count=2"} {
 		_, err := engine.ParseHistory(queryOf(t, bad), false, time.UTC)
 		wantKind(t, err, fhir.Invalid)
 	}

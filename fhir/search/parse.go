@@ -60,9 +60,11 @@ type parser struct {
 	types        []fhir.Type   // all that are searched, of which q is about one
 	left         map[pair]bool // not to be read
 	skipped      map[pair]bool // not read, since unknown
-	key          string        // the parameter that is being read
-	alternatives int           // values so far
-	joined       int           // joins so far
+	includes     bool          // there is an _include or _revinclude
+	elementsOf   map[string]elementNames
+	key          string // the parameter that is being read
+	alternatives int    // values so far
+	joined       int    // joins so far
 }
 
 // Parse reads the query of a search of one type; values is the decoded query
@@ -95,11 +97,15 @@ func (r *Registry) newParser(t fhir.Type, opt Options) (*parser, error) {
 		opt.DefaultCount = 50
 	}
 	q := &Query{registry: r, Type: t, Applied: url.Values{}, Count: min(opt.DefaultCount, opt.MaxCount)}
-	return &parser{r: r, opt: opt, q: q, types: []fhir.Type{t}, skipped: map[pair]bool{}}, nil
+	return &parser{r: r, opt: opt, q: q, types: []fhir.Type{t}, skipped: map[pair]bool{}, elementsOf: map[string]elementNames{}}, nil
 }
 
 // all reads every parameter and gives the refusals.
 func (ps *parser) all(values url.Values) (issues []fhir.Issue, err error) {
+	for key := range values {
+		name, _, _ := strings.Cut(key, ":")
+		ps.includes = ps.includes || name == "_include" || name == "_revinclude"
+	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		for _, value := range values[key] {
 			if ps.left[pair{key, value}] {

@@ -181,6 +181,9 @@ func TestQueryFields(t *testing.T) {
 	if q, err = parse(t, r, "Patient?foo=1&name=x&_include=Patient:foo&bar:exact=2", search.Options{Lenient: true}); err != nil || q.Applied.Encode() != "name=x" || len(q.Includes()) != 0 {
 		t.Errorf("lenient: got %+v, %v", q, err)
 	}
+	if q, err = parse(t, r, "Patient?_elements=nosuch,name&_elements=foo", search.Options{Lenient: true}); err != nil || q.Applied.Encode() != "_elements=name" || !slices.Equal(q.Elements, []string{"name"}) {
+		t.Errorf("lenient, with elements that there are not: got %+v, %v", q, err)
+	}
 }
 
 func TestIncludesOfQuery(t *testing.T) {

@@ -105,13 +105,36 @@ func (ps *parser) elements(key, value string) (bool, error) {
 	if _, err := plainKey(key); err != nil {
 		return false, err
 	}
-	for name := range strings.SplitSeq(value, ",") {
-		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r > 'z' || !isLetter(byte(r)) && !isDigit(byte(r)) && r != '.' }) {
-			return false, badValue("%q is not the name of an element", name)
-		}
-		ps.q.Elements = append(ps.q.Elements, name)
+	e, read := ps.elementsOf[value]
+	if !read && len(ps.elementsOf) == 20 {
+		return false, badValue("more than 20 lists are too costly")
 	}
-	return true, nil
+	if !read {
+		types := ps.types
+		if ps.includes { // what they bring may have them
+			types = nil
+		}
+		e.names, e.unknown, e.err = fhir.ParseElements(value, types...)
+		ps.elementsOf[value] = e
+	}
+	switch {
+	case e.err != nil:
+		return false, badValue("%q is no list of names of elements", value)
+	case len(e.unknown) == 0:
+	case !ps.opt.Lenient:
+		return false, badValue("no type that is asked for has an element %q", e.unknown[0])
+	case len(e.names) > 0: // the self link tells what was done
+		ps.q.Applied.Add(key, strings.Join(e.names, ","))
+	}
+	ps.q.Elements = append(ps.q.Elements, e.names...)
+	return len(e.unknown) == 0, nil
+}
+
+// elementNames are the names of one value of _elements, the same for all types of a
+// search of several.
+type elementNames struct {
+	names, unknown []string
+	err            error
 }
 
 func (ps *parser) cursor(key, value string) (bool, error) {

@@ -68,13 +68,13 @@ type pair struct{ key, value string }
 func (r *Registry) parseAll(types []fhir.Type, values url.Values, left map[pair]bool, opt Options) ([]*Query, map[pair]bool, error) {
 	var queries []*Query
 	var issues []fhir.Issue
-	more := maps.Clone(left)
+	more, elements := maps.Clone(left), map[string]elementNames{}
 	for _, t := range types {
 		ps, err := r.newParser(t, opt)
 		if err != nil {
 			return nil, nil, err
 		}
-		ps.types, ps.left = types, left
+		ps.types, ps.left, ps.elementsOf = types, left, elements
 		found, err := ps.all(values)
 		if err != nil {
 			return nil, nil, err

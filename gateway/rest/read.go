@@ -13,7 +13,7 @@ import (
 //
 //	200 · 304 unchanged · 401 · 403 scope · 404 absent or hidden · 410 deleted
 func (q *request) read() (answer func(), err error) {
-	if err := q.part(); err != nil {
+	if err := q.part(q.typ); err != nil {
 		return nil, err
 	}
 	r, err := q.h.Guard.Read(q.Request.Context(), q.caller, q.key())
@@ -22,7 +22,7 @@ func (q *request) read() (answer func(), err error) {
 
 // vread: https://hl7.org/fhir/R4/http.html#vread
 func (q *request) vread() error {
-	if err := q.part(); err != nil {
+	if err := q.part(q.typ); err != nil {
 		return err
 	}
 	version, err := strconv.ParseInt(q.segments[3], 10, 64)
@@ -37,9 +37,9 @@ func (q *request) vread() error {
 	return nil
 }
 
-// part reads _summary and _elements, of which a read has no others beside.
-func (q *request) part() (err error) {
-	if q.subset, err = fhir.ParseSubset(q.query); err != nil {
+// part reads _summary and _elements of a type, of which a read has no others beside.
+func (q *request) part(t fhir.Type) (err error) {
+	if q.subset, err = fhir.ParseSubset(q.query, q.lenient, t); err != nil {
 		return err
 	}
 	return q.noQuery()
@@ -156,7 +156,7 @@ func (q *request) capabilities() bool {
 // document answers with something public that is not stored, or as much of it as
 // is asked for.
 func (q *request) document(t fhir.Type, body []byte) {
-	if err := q.part(); err != nil {
+	if err := q.part(t); err != nil {
 		q.fail(err)
 		return
 	}

@@ -90,8 +90,8 @@ func (q *request) readEntry(i int, e fhir.BundleEntry, out *entry, key fhir.Key,
 	case len(parts) == 1:
 		return nil
 	}
-	if out.part, err = fhir.ParseSubset(values); err != nil {
-		return entryFault(i, "request.url", "_summary or _elements cannot be read.")
+	if out.part, err = fhir.ParseSubset(values, q.lenient, key.Type); err != nil {
+		return entryFault(i, "request.url", "_summary or _elements cannot be read, or names what the type does not have.")
 	}
 	switch {
 	case len(values) > 0 && !q.lenient:
@@ -140,7 +140,7 @@ func writeEntry(i int, e fhir.BundleEntry, w *consent.Write, key fhir.Key, parts
 	}
 	if e.IfMatch != "" {
 		if w.IfMatch, err = ifMatch([]string{e.IfMatch}); err != nil {
-			return entryFault(i, "request.ifMatch", `ifMatch must hold one version, like W/"3".`)
+			return entryFault(i, "request.ifMatch", `ifMatch must hold one version, like W/"3", or *.`)
 		}
 	}
 	if method == consent.Patch {
