@@ -141,6 +141,10 @@ func boundaries(w *world, day string) []boundary {
 	add("a deny inside starts", child, start, false, doc, "plain", consents(&provision{kind: "permit", actors: named, children: []*provision{{kind: "deny", period: from}}}))
 	add("a deny inside ends", child, end, true, doc, "plain", consents(&provision{kind: "permit", actors: named, children: []*provision{{kind: "deny", period: until}}}))
 	add("a permit inside outlives its consent", child, end, false, doc, "plain", consents(&provision{kind: "permit", actors: named, period: until, children: []*provision{{kind: "permit", period: period{end: "2050"}}}}))
+	add("what a guardian granted", years(18), start, false, doc, "plain", func(p *patient) {
+		w.related = append(w.related, &related{id: "rel-" + p.id, patient: p.id, relation: "MTH", active: "true"})
+		w.consents = append(w.consents, &directive{id: "cons-" + p.id, patient: p.id, status: "active", scope: "patient-privacy", root: &provision{kind: "permit", actors: named}, performers: []string{"RelatedPerson/rel-" + p.id}})
+	})
 	teams := func(whole, part period) func(*patient) {
 		return func(p *patient) {
 			w.teams = append(w.teams, &team{id: "team-" + p.id, status: "active", subject: p.id, period: whole, members: []member{{reference: "Practitioner/doc", period: part}}})
