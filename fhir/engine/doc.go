@@ -20,7 +20,9 @@
 // Security labels that the server gives by rules of its own change without a new
 // version, those of old versions too.
 // Includes beyond 1000 resources for a page are refused instead of cut.
-// Bundle.total is there when it costs nothing or is asked for. $everything takes
+// Bundle.total is there when it costs nothing or is asked for. _count=0 gives it alone,
+// as on a search, of a record and of the history of one resource; the versions of
+// many resources are not counted. _elements names what a type has. $everything takes
 // what is of no clinical time for all times, and brings what a record refers to
 // along with each page that does. Referential integrity, when switched on, looks
 // at every reference that is written but those inside a Bundle, which mean its
