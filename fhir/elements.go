@@ -34,7 +34,7 @@ func ParseElements(value string, types ...Type) (names, unknown []string, err er
 // isElement reports whether one of the types, of all if there are none, has an
 // element.
 func isElement(name string, types []Type) bool {
-	if first, _, _ := strings.Cut(name, "."); Type(first).Valid() {
+	if first, _, deeper := strings.Cut(name, "."); deeper && Type(first).Valid() {
 		return HasElement(name)
 	}
 	if len(types) == 0 {

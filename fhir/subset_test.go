@@ -157,7 +157,7 @@ func TestParseSubsetRefuses(t *testing.T) {
 	for query, parameter := range map[string]string{
 		"_summary=count": "http._summary", "_summary=": "http._summary", "_summary=true&_summary=text": "http._summary", "_elements=": "http._elements",
 		"_elements=a,,b": "http._elements", "_elements=na me": "http._elements", "_summary=true&_elements=name": "http._elements",
-		"_elements=name,nosuch": "nosuch", "_elements=code": "code", "_elements=Patient.nosuch": "Patient.nosuch", "_elements=contact.nosuch": "http._elements", "_elements=name.": "http._elements",
+		"_elements=name,nosuch": "nosuch", "_elements=code": "code", "_elements=Patient.nosuch": "Patient.nosuch", "_elements=Patient": "element Patient", "_elements=contact.nosuch": "http._elements", "_elements=name.": "http._elements",
 		"_elements=" + strings.Repeat("id,", 200) + "id": "http._elements", strings.Repeat("_elements=id&", 21): "http._elements",
 	} {
 		values, _ := url.ParseQuery(query)
