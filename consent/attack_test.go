@@ -156,6 +156,35 @@ func TestTheLogOfOnePatientTellsNothingOfAnother(t *testing.T) {
 	}
 }
 
+// Whether a provider has other patients does not show in the log of one: what they find
+// does, and what they ask about this one.
+func TestTheLogDoesNotTellWhetherThereAreOthers(t *testing.T) {
+	w := newWorld(t)
+	rows := func(query string) int {
+		t.Helper()
+		count := func() int {
+			page, err := w.guard.Search(t.Context(), w.as("grace"), "AuditEvent", url.Values{"patient": {"mateo"}, "agent": {"Practitioner/chen"}}, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(page.Entries)
+		}
+		before := count()
+		if got, err := w.search(w.as("chen"), "Condition", query); err != nil || len(got) != 0 {
+			t.Fatalf("got %v, %v", got, err)
+		}
+		return count() - before
+	}
+	for _, others := range []bool{false, true} {
+		if others {
+			w.put(`{"resourceType":"CareTeam","id":"ava-team","status":"active","subject":{"reference":"Patient/ava"},"participant":[{"member":{"reference":"Practitioner/chen"}}]}`)
+		}
+		if all, one := rows(""), rows("patient=mateo"); all != 0 || one != 1 {
+			t.Errorf("others %v: got %d rows of a search of all patients, and %d of this one", others, all, one)
+		}
+	}
+}
+
 func TestPagesOfTheLog(t *testing.T) {
 	w := newWorld(t)
 	for range 7 {

@@ -131,17 +131,18 @@ func (e *auditEntry) settle() {
 	}
 	e.shown, e.page = nil, nil
 	for _, d := range s.decisions {
-		if len(s.decisions) == 1 && s.joined == nil || slices.Contains(e.Patients, d.patient) {
+		if s.ofOne || slices.Contains(e.Patients, d.patient) {
 			e.concern(d)
 		}
 	}
 }
 
 // asked notes the parameters of a search, by their names alone: values can be
-// clinical. When it is about one patient, it is so whatever it finds.
+// clinical. When it names one patient, it is about them whatever it finds. Whether the
+// caller sees others decides nothing: the log of this one would tell.
 func (e *auditEntry) asked(s *sighting, applied url.Values, first bool) {
 	e.applied = applied
-	if first && len(s.decisions) == 1 && s.joined == nil {
+	if first && s.ofOne && len(s.decisions) == 1 {
 		e.Asked = []string{s.decisions[0].patient}
 	}
 }

@@ -29,7 +29,7 @@ func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permis
 	if err != nil {
 		return nil, err
 	}
-	s := &sighting{g: g, caller: c, person: p, now: tx.Now(), about: about, want: want, behind: !tx.Derived()}
+	s := &sighting{g: g, caller: c, person: p, now: tx.Now(), about: about, want: want, ofOne: len(patients) == 1, behind: !tx.Derived()}
 	if p.is(smart.System) || p.is(smart.Staff) || p.is(smart.Admin) {
 		return s, nil
 	}

@@ -92,6 +92,7 @@ type sighting struct {
 	want      smart.Permission // on the type that the call is about
 	about     fhir.Type
 	types     []fhir.Type // others that it is about
+	ofOne     bool        // the call itself names one patient; one who has but one patient may name none
 	behind    bool        // what is stored was indexed by an older form of our terms
 	memo      map[fhir.Type]store.Expr
 }
