@@ -3,6 +3,7 @@ package badgerstore
 import (
 	"bytes"
 	"iter"
+	"math"
 	"slices"
 )
 
@@ -97,37 +98,98 @@ func (q *query) groups() iter.Seq[group] {
 		if first.Descending {
 			s.to = append(value, 1) // behind all with this value: no id has a NUL
 		} else {
-			s.from = append(value, 0)
+			s.from = q.behindAfter(append(value, 0))
 		}
 	}
-	part := groupPart
-	if first.Descending || len(q.sorts) > 1 {
-		part = 1 << 62
+	part := math.MaxInt
+	if len(q.sorts) == 1 {
+		part = min(groupPart, 2*q.limit)
 	}
 	return func(yield func(group) bool) {
-		var g group
-		flush := func() bool {
-			if first.Descending {
-				slices.Reverse(g.ids)
-			}
-			return len(g.ids) == 0 || yield(g)
+		if first.Descending {
+			q.groupsBackwards(s, len(prefix), part, yield)
+		} else {
+			q.groupsForwards(s, len(prefix), part, yield)
 		}
-		for row := range q.scan(s, first.Descending) {
-			id := lastID(row.key)
-			value := row.key[len(prefix) : len(row.key)-len(id)-1]
-			if !bytes.Equal(value, g.value) || len(g.ids) >= part {
-				if !flush() {
+	}
+}
+
+// groupsForwards visits the groups of a span, and tells whether visit wants more.
+func (q *query) groupsForwards(s span, head, part int, visit func(group) bool) bool {
+	var g group
+	for row := range q.scan(s, false) {
+		value, id := splitEntry(row.key, head)
+		if !bytes.Equal(value, g.value) || len(g.ids) >= part {
+			if len(g.ids) > 0 && !visit(g) {
+				return false
+			}
+			g = group{value: bytes.Clone(value)}
+		}
+		g.ids = append(g.ids, string(id))
+		if q.step() != nil {
+			return false
+		}
+	}
+	return len(g.ids) == 0 || visit(g)
+}
+
+// groupsBackwards does so from the end of the span. The ids of a group come backwards
+// then, too. One that has more than a part is walked forwards, as far as it is needed.
+func (q *query) groupsBackwards(s span, head, part int, visit func(group) bool) {
+	for {
+		var g group
+		long := false
+		for row := range q.scan(s, true) {
+			value, id := splitEntry(row.key, head)
+			if !bytes.Equal(value, g.value) {
+				if !q.visitReversed(g, visit) {
 					return
 				}
 				g = group{value: bytes.Clone(value)}
+			}
+			if long = len(g.ids) >= part; long {
+				break
 			}
 			g.ids = append(g.ids, string(id))
 			if q.step() != nil {
 				return
 			}
 		}
-		flush()
+		if !long {
+			q.visitReversed(g, visit)
+			return
+		}
+		of := under(append(append(bytes.Clone(s.from[:head]), g.value...), 0))
+		s.to = of.from
+		if q.after != nil && bytes.Equal(g.value, q.after.values[0]) {
+			of.from = q.behindAfter(of.from)
+		}
+		if !q.groupsForwards(of, head, part, visit) {
+			return
+		}
 	}
+}
+
+// behindAfter gives where the ids behind that of after begin in a group that after is
+// in; from is where all do, and is to be kept if there are other sorts.
+func (q *query) behindAfter(from []byte) []byte {
+	if len(q.sorts) > 1 {
+		return from
+	}
+	return append(append(bytes.Clone(from), q.after.id...), 0)
+}
+
+// visitReversed visits a group whose ids have come backwards.
+func (q *query) visitReversed(g group, visit func(group) bool) bool {
+	slices.Reverse(g.ids)
+	return len(g.ids) == 0 || visit(g)
+}
+
+// splitEntry gives the value and the id of a key of the index, of which the value
+// begins at head.
+func splitEntry(key []byte, head int) (value, id []byte) {
+	id = lastID(key)
+	return key[head : len(key)-len(id)-1], id
 }
 
 // addGroup adds the matches of a group to the list and tells whether there is

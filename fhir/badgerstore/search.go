@@ -202,12 +202,16 @@ func (q *query) each(d driver, visit func(found) bool) error {
 	return q.eachRow(from, visit)
 }
 
+// keptFirst is how many of the candidates of a page stay in the cache, whether they match
+// or not: who asks again meets them again.
+const keptFirst = 128
+
 // judge reads a candidate and tells whether to go on.
 func (q *query) judge(id string, visit func(found) bool) (more bool, err error) {
 	if err := q.step(); err != nil {
 		return false, err
 	}
-	v, err := q.newest(store.Key{Type: q.typ, ID: id}, false)
+	v, err := q.newest(store.Key{Type: q.typ, ID: id}, q.limit > 0 && q.steps <= keptFirst)
 	if err == store.ErrNotFound || err == nil && v.Deleted {
 		return true, nil
 	}
