@@ -32,6 +32,7 @@ type driver struct {
 	by     way
 	values []string // ids, or owners
 	pieces []piece
+	unsure bool // of bySort: nobody has asked whether that index can be walked
 }
 
 type way int
@@ -80,7 +81,9 @@ func (q *query) plan() (driver, error) {
 	if effort <= tune.countUpTo || best.by == byOwner && len(best.values) <= tune.owners {
 		return best, nil
 	}
-	return q.inOrder(index, walk), nil
+	d := q.inOrder(index, walk)
+	d.unsure = index.unsure
+	return d, nil
 }
 
 // only gives the one stretch of the index that can be walked in the order asked
@@ -111,7 +114,7 @@ func (q *query) only(parts []store.Expr) (d driver, ok bool) {
 func (q *query) inOrder(index driver, walk bool) driver {
 	switch {
 	case len(q.sorts) > 0 && q.limit > 0 && walk:
-		return driver{by: bySort}
+		return driver{by: bySort, pieces: index.pieces}
 	case len(index.pieces) == 1 && index.pieces[0].equal != nil:
 		return index
 	}
@@ -120,7 +123,7 @@ func (q *query) inOrder(index driver, walk bool) driver {
 
 // bestIndex gives the part of an And with the fewest index entries, and how many
 // it has, counted up to limit. Walk tells whether the index of the first sort can
-// be walked: all of its values stand there whole.
+// be walked: all of its values stand there whole, unless best is unsure of it.
 func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, walk bool, err error) {
 	var drivers, long []driver
 	for _, part := range parts {
@@ -135,8 +138,10 @@ func (q *query) bestIndex(parts []store.Expr, limit int) (best driver, n int, wa
 		}
 	}
 	walk = len(q.sorts) > 0 && q.sorts[0].Name != store.Owner && q.sorts[0].Name != store.ID
-	if len(drivers) == 0 && !walk {
-		return fewest(long), limit, false, nil
+	if len(drivers) == 0 && (!walk || !q.store.long.Is(q.heads(), 1)) {
+		best = fewest(long)
+		best.unsure = walk
+		return best, limit, walk, nil
 	}
 	// All are counted a little before they are counted far.
 	for upTo := min(q.store.tune.countFirst, limit); ; upTo = limit {
@@ -191,7 +196,7 @@ func (q *query) count(drivers []driver, limit int, walk bool) (counts []int64, w
 	b := build("l", q.typ)
 	b.write(`SELECT `)
 	if walk {
-		b.write(`NOT EXISTS (SELECT 1 FROM term t WHERE t.type = `, b.bytes(q.typ), ` AND t.name = `, b.bytes(q.sorts[0].Name), ` AND t.rest <> ''::bytea OFFSET 0)`)
+		b.write(q.allWhole(b))
 	} else {
 		b.write(`false`)
 	}

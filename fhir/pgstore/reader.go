@@ -28,13 +28,13 @@ const (
 	keepRecords = 10_000
 )
 
-// ask runs one statement behind the writes that are not sent yet, if it is about
+// ask runs statements behind the writes that are not sent yet, if they are about
 // resources or records.
-func (r *reader) ask(one statement) error {
+func (r *reader) ask(list ...statement) error {
 	if r.writes == nil || r.writes.empty() {
-		return r.run(one)
+		return r.run(list...)
 	}
-	return r.run(append(r.flush(), one)...)
+	return r.run(append(r.flush(), list...)...)
 }
 
 func (r *reader) Resource(k store.Key) (*store.Version, error) {

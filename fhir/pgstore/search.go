@@ -40,22 +40,37 @@ func (r *reader) Search(sq store.Query) ([]store.Hit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.by == bySort {
-		return q.walkSort()
+	list, err := q.find(d)
+	if errors.Is(err, errUnordered) {
+		d = q.inOrder(driver{by: byIndex, pieces: d.pieces}, false)
+		list, err = q.find(d)
 	}
+	return list, err
+}
+
+// find gives the first matches of a driver, in order.
+func (q *query) find(d driver) ([]store.Hit, error) {
 	if easy, doubt := easier(q.where); doubt != nil {
 		first := *q
 		first.where, first.doubt = easy, doubt
-		list, err := first.hits(func(b *builder) (string, error) { return first.page(b, d) })
+		list, err := first.walk(d)
 		if err != nil || !first.doubted {
 			return list, err
 		}
 	}
+	return q.walk(d)
+}
+
+func (q *query) walk(d driver) ([]store.Hit, error) {
+	if d.by == bySort {
+		return q.walkSort(d)
+	}
 	return q.hits(func(b *builder) (string, error) { return q.page(b, d) })
 }
 
-// hits fetches the versions behind the rows of a page: their ids and sort keys.
-func (q *query) hits(page func(*builder) (string, error)) (list []store.Hit, err error) {
+// hits fetches the versions behind the rows of a page: their ids and sort keys. What
+// else is asked is sent in front, in the same round trip.
+func (q *query) hits(page func(*builder) (string, error), also ...statement) (list []store.Hit, err error) {
 	b := build("l", q.typ)
 	inner, err := page(b)
 	if err != nil {
@@ -70,10 +85,10 @@ func (q *query) hits(page func(*builder) (string, error)) (list []store.Hit, err
 	}
 	b.write(`SELECT p.id, `, versionColumns, keys, ` FROM (`, inner, `) p, LATERAL (SELECT * FROM resource r WHERE r.type = `,
 		b.bytes(q.typ), ` AND r.id = p.id OFFSET 0) r ORDER BY `, q.order(`p.`))
-	err = q.ask(statement{b.String(), b.args, func(rows pgx.Rows) (err error) {
+	err = q.ask(append(also, statement{b.String(), b.args, func(rows pgx.Rows) (err error) {
 		list, err = q.scanHits(rows)
 		return err
-	}})
+	}})...)
 	if err != nil {
 		return nil, err
 	}
@@ -128,15 +143,11 @@ func (q *query) page(b *builder, d driver) (string, error) {
 	if d.repeats() {
 		text += ` DISTINCT`
 	}
-	text += ` ` + d.id() + q.keys(b, "l")
-	if q.doubt != nil {
-		doubt, err := b.condition(q.doubt, "l")
-		if err != nil {
-			return "", err
-		}
-		text += `, ` + doubt + ` AS doubt`
+	columns, err := q.columns(b, "l")
+	if err != nil {
+		return "", err
 	}
-	text += ` FROM ` + from + ` WHERE ` + more + where + q.behind(b, d.id(), "l")
+	text += ` ` + d.id() + columns + ` FROM ` + from + ` WHERE ` + more + where + q.behind(b, d.id(), "l")
 	return text + ` ORDER BY ` + q.order(``) + ` LIMIT ` + b.arg(q.limit), nil
 }
 

@@ -1,8 +1,11 @@
 package pgstore
 
 import (
+	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"mypatients/fhir/store"
 )
@@ -31,6 +34,16 @@ func (q *query) keys(b *builder, a string) (text string) {
 		text += `, ` + b.key(a, s) + ` AS ` + keyName(i)
 	}
 	return text
+}
+
+// columns are the keys, and whether it is in doubt that a row a matches.
+func (q *query) columns(b *builder, a string) (string, error) {
+	text := q.keys(b, a)
+	if q.doubt == nil {
+		return text, nil
+	}
+	doubt, err := b.condition(q.doubt, a)
+	return text + `, ` + doubt + ` AS doubt`, err
 }
 
 // order is the order asked for, by the columns of a page. NULLs come last.
@@ -73,13 +86,28 @@ func (q *query) behind(b *builder, id, a string) string {
 	return ` AND ` + text
 }
 
+// errUnordered says that the index of a sort cannot be walked: of long values it has
+// the heads alone.
+var errUnordered = errors.New("pgstore: the index does not have all of each value")
+
 // walkSort finds the page by walking the index of the first sort; last come the
-// resources that have no value for it.
-func (q *query) walkSort() ([]store.Hit, error) {
+// resources that have no value for it. When nobody has asked yet whether that index can
+// be walked, it is asked with the page, as it mostly can.
+func (q *query) walkSort(d driver) ([]store.Hit, error) {
 	var list []store.Hit
+	whole := true
 	if q.after == nil || q.after.Values[0] != nil {
+		var also []statement
+		if d.unsure {
+			also = append(also, q.asksWhole(&whole))
+		}
 		var err error
-		if list, err = q.hits(q.withValue); err != nil || len(list) == q.limit {
+		list, err = q.hits(q.withValue, also...)
+		if !whole && err == nil {
+			q.store.long.Found(q.heads(), 1)
+			err = errUnordered
+		}
+		if err != nil || len(list) == q.limit {
 			return list, err
 		}
 	}
@@ -89,8 +117,30 @@ func (q *query) walkSort() ([]store.Hit, error) {
 		rest.after = nil // all that have none are behind it
 	}
 	more, err := rest.hits(rest.withoutValue)
+	q.doubted = q.doubted || rest.doubted
 	return append(list, more...), err
 }
+
+// allWhole tells whether all values of the first sort stand whole in the index.
+func (q *query) allWhole(b *builder) string {
+	return `NOT EXISTS (SELECT 1 FROM term t WHERE t.type = ` + b.bytes(q.typ) + ` AND t.name = ` + b.bytes(q.sorts[0].Name) + ` AND t.rest <> ''::bytea OFFSET 0)`
+}
+
+func (q *query) asksWhole(whole *bool) statement {
+	b := build("l", q.typ)
+	b.write(`SELECT `, q.allWhole(b))
+	return statement{b.String(), b.args, func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := rows.Scan(whole); err != nil {
+				return errCorrupt
+			}
+		}
+		return nil
+	}}
+}
+
+// heads names what is remembered of a sort whose index was found not to be whole.
+func (q *query) heads() string { return "heads\x00" + q.typ + "\x00" + q.sorts[0].Name }
 
 // withValue gives the page of those that have a value for the first sort. A
 // resource with several is met several times, and counts where it is sorted.
@@ -111,7 +161,11 @@ func (q *query) withValue(b *builder) (string, error) {
 	}
 	// Entries are put into their order before they are judged: of a thousand with one
 	// value, backwards, only those that come first are.
-	text := `SELECT t.id` + q.keys(b, "l") + ` FROM (SELECT t.id, t.value FROM ` + entries + ` ORDER BY t.value` + direction + `, t.id OFFSET 0) t, ` +
+	columns, err := q.columns(b, "l")
+	if err != nil {
+		return "", err
+	}
+	text := `SELECT t.id` + columns + ` FROM (SELECT t.id, t.value FROM ` + entries + ` ORDER BY t.value` + direction + `, t.id OFFSET 0) t, ` +
 		b.judged(q.typ, `t.id`, "l") + ` WHERE (` + name + ` || '\x00'::bytea || t.value || '\x00'::bytea) = ` + b.key("l", s) + ` AND ` + where + q.behind(b, "t.id", "l") + ` ORDER BY t.value` + direction
 	for i, other := range q.sorts[1:] {
 		text += `, ` + keyName(i+1)
@@ -128,7 +182,11 @@ func (q *query) withoutValue(b *builder) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := `SELECT l.id` + q.keys(b, "l") + ` FROM live l WHERE l.type = ` + b.bytes(q.typ) + ` AND l.first AND NOT ` +
+	columns, err := q.columns(b, "l")
+	if err != nil {
+		return "", err
+	}
+	text := `SELECT l.id` + columns + ` FROM live l WHERE l.type = ` + b.bytes(q.typ) + ` AND l.first AND NOT ` +
 		b.any("l", stretchOf(q.sorts[0].Name, "", "")) + ` AND ` + where
 	text += q.behind(b, "l.id", "l") + ` ORDER BY `
 	for i, other := range q.sorts[1:] {
