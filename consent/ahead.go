@@ -36,7 +36,16 @@ func (g *Guard) readAhead(tx *engine.Tx, c Caller, patients []string) error {
 	}
 	for _, patient := range patients {
 		epochs[patient] = true
-		g.decisions.peek(about{who: me, patient: patient}, epochs)
+		if _, ok := g.decisions.peek(about{who: me, patient: patient}, epochs); !ok {
+			g.panels.peek(me, epochs) // see isStranger
+		}
+	}
+	return g.readEpochs(tx, epochs)
+}
+
+func (g *Guard) readEpochs(tx *engine.Tx, epochs map[string]bool) error {
+	if len(epochs) == 0 {
+		return nil
 	}
 	return store.ReadRecords(tx.Reader(), recordEpoch, maps.Keys(epochs))
 }

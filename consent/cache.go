@@ -69,35 +69,48 @@ func newCache[K comparable, V any](size int) *cache[K, V] {
 // transaction that has written rests on epochs that may never come to be, or come
 // to mean something else: it is kept for that transaction alone.
 func (c *cache[K, V]) get(tx *engine.Tx, key K, fill func() (v V, rests []string, until time.Time, err error)) (V, error) {
-	var zero V
-	item, as := c.find(tx, key)
-	if item != nil && !tx.Now().Before(item.from) && (item.until.IsZero() || tx.Now().Before(item.until)) {
-		ok, err := c.holds(tx, item, as)
-		if err != nil {
-			return zero, err
-		}
-		if ok {
-			return item.value, nil
-		}
+	if v, ok, err := c.held(tx, key); ok || err != nil {
+		return v, err
 	}
 	v, rests, until, err := fill()
+	if err == nil {
+		err = c.keep(tx, key, v, rests, until)
+	}
 	if err != nil {
+		var zero V
 		return zero, err
 	}
+	return v, nil
+}
+
+// keep puts a value under a key, with what it rests on.
+func (c *cache[K, V]) keep(tx *engine.Tx, key K, v V, rests []string, until time.Time) error {
 	s, err := stampOf(tx.Reader(), rests)
 	if err == nil {
 		err = store.Compare(tx.Reader())
 	}
 	if err != nil {
-		return zero, err
+		return err
 	}
-	item = &cached[K, V]{key: key, value: v, stamp: s, from: tx.Now(), until: until, as: store.StateOf(tx.Reader(), recordEpoch)}
+	item := &cached[K, V]{key: key, value: v, stamp: s, from: tx.Now(), until: until, as: store.StateOf(tx.Reader(), recordEpoch)}
 	if tx.Wrote() {
 		tx.Memo()[memoKey[K]{c, key}] = item
 	} else {
 		c.put(item)
 	}
-	return v, nil
+	return nil
+}
+
+// held gives the value under a key if there is one that holds.
+func (c *cache[K, V]) held(tx *engine.Tx, key K) (v V, ok bool, err error) {
+	item, as := c.find(tx, key)
+	if item == nil || tx.Now().Before(item.from) || !item.until.IsZero() && !tx.Now().Before(item.until) {
+		return v, false, nil
+	}
+	if ok, err = c.holds(tx, item, as); !ok || err != nil {
+		return v, false, err
+	}
+	return item.value, true, nil
 }
 
 // holds compares a value's epochs, unless that was done since any epoch moved.
@@ -113,6 +126,13 @@ func (c *cache[K, V]) holds(tx *engine.Tx, item *cached[K, V], as uint64) (bool,
 		c.mu.Unlock()
 	}
 	return ok, err
+}
+
+// has tells whether there is a value under a key, which may hold or not.
+func (c *cache[K, V]) has(key K) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.items[key] != nil
 }
 
 // A memoKey is where a transaction that has written keeps a value of a cache.

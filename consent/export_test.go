@@ -72,5 +72,10 @@ func (g *Guard) ListAtMost(patients int) { g.maxListed = patients }
 // Forget empties the caches of what is about one caller.
 func (g *Guard) Forget() {
 	g.persons, g.decisions, g.panels = newCache[who, *person](maxPersons), newCache[about, *decision](maxDecisions), newCache[who, *panel](maxPanels)
-	g.large = newCache[who, bool](maxPersons)
+	g.large, g.bases = newCache[who, bool](maxPersons), newCache[about, []Basis](maxJoined)
+}
+
+// StopRecording has a guard leave out the log for what only reads.
+func (g *Guard) StopRecording() {
+	g.auditor.record = func(context.Context, *auditEntry) error { return nil }
 }

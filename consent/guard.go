@@ -83,6 +83,8 @@ type Guard struct {
 	decisions   *cache[about, *decision]
 	emergencies *cache[string, []*emergency.Session] // that grants have begun and that run
 	panels      *cache[who, *panel]
+	bases       *cache[about, []Basis]   // of patients whom a panel joins
+	shown       *cache[pageOf, []string] // the patients on first pages of such panels; rests on nothing, and decides nothing
 	large       *cache[who, bool]        // whether callers have very many patients
 	denied      *cache[string, []string] // care teams and groups that consents deny
 	accounts    *cache[string, *Account]
@@ -95,6 +97,7 @@ const (
 	maxPersons   = 4096
 	maxDecisions = 65536
 	maxPanels    = 1024
+	maxJoined    = 16384
 	maxAccounts  = 16384
 )
 
@@ -127,8 +130,9 @@ func New(c Config) (*Guard, error) {
 		engine: c.Rules.engine, rules: c.Rules, now: c.Now, zone: c.Rules.zone, base: c.Rules.base,
 		key: derive(c.Key, "hash"), seal: seal, mrnSystem: c.MRNSystem, policy: c.Policy, privacyEmail: c.PrivacyEmail, stepUps: c.StepUp, launch: c.Launch, appCode: c.AppCode,
 		standing: c.Standing, endpoint: c.Endpoint, translate: c.Translate,
-		auditor: &auditor{log, c.Rules.engine}, persons: newCache[who, *person](maxPersons),
-		decisions: newCache[about, *decision](maxDecisions), panels: newCache[who, *panel](maxPanels), large: newCache[who, bool](maxPersons), maxListed: cmp.Or(c.ListAtMost, maxListed),
+		auditor: newAuditor(log, c.Rules.engine), persons: newCache[who, *person](maxPersons),
+		decisions: newCache[about, *decision](maxDecisions), panels: newCache[who, *panel](maxPanels),
+		bases: newCache[about, []Basis](maxJoined), shown: newCache[pageOf, []string](maxPanels), large: newCache[who, bool](maxPersons), maxListed: cmp.Or(c.ListAtMost, maxListed),
 		accounts: newCache[string, *Account](maxAccounts), emergencies: newCache[string, []*emergency.Session](maxPersons), denied: newCache[string, []string](1),
 		faults: faults{tell: c.Unreadable, seen: map[fhir.Key]UnreadableConsent{}},
 	}, nil

@@ -221,39 +221,3 @@ func (s *sighting) joinedBy(t fhir.Type, j *joined, open store.Expr) store.Expr 
 	}
 	return store.And{open, rowwise(store.Ref{Name: store.Owner, Type: "Patient", Where: patient})}
 }
-
-// joinedBases gives the bases on which the join opens the records of some patients,
-// by patient.
-func (s *sighting) joinedBases(tx *engine.Tx, patients []string) (map[string][]Basis, error) {
-	bases := map[string][]Basis{}
-	if s.joined == nil || len(patients) == 0 {
-		return bases, nil
-	}
-	if s.joined.pcp {
-		in := store.In{Name: store.ID}
-		for _, p := range patients {
-			in.Values = append(in.Values, idOf(p))
-		}
-		found, err := findAll(tx, "Patient", store.And{in, s.g.isPCP(s.person)})
-		if err != nil {
-			return nil, err
-		}
-		for _, v := range found {
-			bases[v.Key.String()] = append(bases[v.Key.String()], Basis{Code: BasisPCP})
-		}
-	}
-	if !s.joined.team {
-		return bases, nil
-	}
-	subjects := referenceIn("patient", patients)
-	teams, err := findAll(tx, "CareTeam", store.And{store.In{Name: store.Owner, Values: patients}, subjects, s.g.inTeam(s.person, s.joined, s.now, 0)})
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range teams {
-		for p := range v.Terms.Values("patient") {
-			bases[string(p)] = append(bases[string(p)], Basis{Code: BasisCareTeam, Source: v.Key.String()})
-		}
-	}
-	return bases, nil
-}

@@ -69,6 +69,24 @@ func (g *Guard) panel(tx *engine.Tx, c Caller, p *person) (*panel, error) {
 	})
 }
 
+// isStranger tells of a patient, without looking them up, that the caller can have no
+// basis on them: the list of the caller's patients is at hand, and they are not on it.
+// Nothing of this depends on whether there is such a patient, nor on how many there are.
+func (g *Guard) isStranger(tx *engine.Tx, c Caller, patient string) (bool, error) {
+	if g.decisions.has(about{who: whoIs(c), patient: patient}) {
+		return false, nil // which says it, too
+	}
+	list, ok, err := g.panels.held(tx, whoIs(c))
+	if !ok || err != nil || list.joined != nil {
+		return false, err
+	}
+	if _, found := slices.BinarySearch(list.patients, patient); found {
+		return false, nil
+	}
+	s, err := g.runningEmergency(tx, c, patient)
+	return s == nil, err
+}
+
 // familyPanel lists the patients of a patient or guardian, and what that rests on.
 func (g *Guard) familyPanel(tx *engine.Tx, p *person) ([]string, []string, error) {
 	patients := map[string]bool{}

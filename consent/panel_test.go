@@ -375,3 +375,78 @@ func TestJoinedIsRecorded(t *testing.T) {
 		w.clock.pass(time.Second)
 	}
 }
+
+// TestJoinedBasesChange has the bases that the log tells be those of the moment: when a
+// team, its times or the primary care provider change, and when time passes.
+func TestJoinedBasesChange(t *testing.T) {
+	w := newWorld(t)
+	g, c := w.another(-1, func(*consent.Policy) {}), w.as("chen")
+	looks := func(want ...consent.BasisCode) {
+		t.Helper()
+		for range 2 {
+			w.clock.pass(time.Second)
+			if _, err := g.Search(t.Context(), c, "Observation", url.Values{}, false); err != nil {
+				t.Fatal(err)
+			}
+			looks, err := w.guard.WhoLooked(t.Context(), w.as("grace"), "mateo", 1)
+			if err != nil || len(looks) != 1 || !slices.Equal(looks[0].Why, want) {
+				t.Errorf("at %v: got %+v %v, want %v", w.clock.Now(), looks, err, want)
+			}
+		}
+	}
+	team := func(period string) {
+		w.put(`{"resourceType":"CareTeam","id":"mateo-team","status":"active","subject":{"reference":"Patient/mateo"},"participant":[{"member":{"reference":"Practitioner/chen"}%s}]}`, period)
+	}
+	pcp := func(who string) {
+		w.put(`{"resourceType":"Patient","id":"mateo","identifier":[{"system":%q,"value":"1001"}],"name":[{"family":"Rivera","given":["Mateo"]}],"birthDate":"2018-01-05","generalPractitioner":[{"reference":"Practitioner/%s"}]}`, mrnSystem, who)
+	}
+	looks(consent.BasisCareTeam)
+	pcp("chen")
+	looks(consent.BasisPCP, consent.BasisCareTeam)
+	team(`,"period":{"end":"2026-03-11"}`)
+	looks(consent.BasisPCP, consent.BasisCareTeam)
+	w.clock.set(time.Date(2026, 3, 11, 23, 59, 57, 0, w.zone))
+	looks(consent.BasisPCP, consent.BasisCareTeam)
+	looks(consent.BasisPCP)
+	team(`,"period":{"start":"2026-03-14"}`)
+	looks(consent.BasisPCP)
+	w.clock.set(time.Date(2026, 3, 14, 0, 0, 0, 0, w.zone))
+	looks(consent.BasisPCP, consent.BasisCareTeam)
+	pcp("adams")
+	looks(consent.BasisCareTeam)
+	pcp("chen")
+	w.put(`{"resourceType":"CareTeam","id":"mateo-team","status":"inactive","subject":{"reference":"Patient/mateo"},"participant":[{"member":{"reference":"Practitioner/chen"}}]}`)
+	looks(consent.BasisPCP)
+}
+
+// TestStrangers has a provider, whose list of patients is at hand, read of somebody who
+// comes to be on it and leaves it: at once, like all that is decided.
+func TestStrangers(t *testing.T) {
+	w := newWorld(t)
+	c, key := w.as("okafor"), fhir.Key{Type: "Observation", ID: "mateo-weight"}
+	reads := func(may bool) {
+		t.Helper()
+		for range 2 {
+			if _, err := w.guard.Search(t.Context(), c, "Observation", url.Values{}, false); err != nil {
+				t.Fatal(err)
+			}
+			_, err := w.guard.Read(t.Context(), c, key)
+			if may && err != nil || !may && fhir.KindOf(err) != fhir.NotFound {
+				t.Errorf("got %v, may read: %v", err, may)
+			}
+		}
+	}
+	team := func(status string) {
+		w.put(`{"resourceType":"CareTeam","id":"strangers","status":%q,"subject":{"reference":"Patient/mateo"},"participant":[{"member":{"reference":"Practitioner/okafor"}}]}`, status)
+	}
+	reads(false)
+	team("active")
+	reads(true)
+	team("inactive")
+	reads(false)
+	w.put(`{"resourceType":"Group","id":"helpers","type":"practitioner","actual":true,"member":[{"entity":{"reference":"Practitioner/okafor"}}]}`)
+	w.put(`{"resourceType":"Consent","id":"for-helpers","status":"active","scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},"category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/mateo"},"dateTime":"2026-01-01","performer":[{"reference":"Patient/mateo"}],"policyRule":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"OPTIN"}]},"provision":{"type":"permit","actor":[{"role":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]},"reference":{"reference":"Group/helpers"}}]}}`)
+	reads(true)
+	w.put(`{"resourceType":"Group","id":"helpers","type":"practitioner","actual":true,"member":[{"entity":{"reference":"Practitioner/okafor"},"inactive":true}]}`)
+	reads(false)
+}

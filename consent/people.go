@@ -135,14 +135,11 @@ func (g *Guard) patientsIn(tx *engine.Tx, c Caller, e *auditEntry, q *search.Que
 		return nil, "", err
 	}
 	e.from(s.person)
-	err = store.ReadRecords(tx.Reader(), recordEpoch, func(yield func(string) bool) {
-		for _, entry := range page.Entries {
-			if !yield(entry.Resource.Key.String()) {
-				return
-			}
-		}
-	})
-	if err != nil {
+	shown := make([]string, len(page.Entries))
+	for i, entry := range page.Entries {
+		shown[i] = entry.Resource.Key.String()
+	}
+	if err := g.readAhead(tx, c, shown); err != nil {
 		return nil, "", err
 	}
 	for _, entry := range page.Entries {

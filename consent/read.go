@@ -33,7 +33,8 @@ func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permis
 	if p.is(smart.System) || p.is(smart.Staff) || p.is(smart.Admin) {
 		return s, nil
 	}
-	if patients == nil {
+	named := patients != nil
+	if !named {
 		panel, err := g.panel(tx, c, p)
 		if err != nil {
 			return nil, err
@@ -50,6 +51,15 @@ func (g *Guard) look(tx *engine.Tx, c Caller, about fhir.Type, want smart.Permis
 		return nil, err
 	}
 	for _, patient := range patients {
+		if named {
+			stranger, err := g.isStranger(tx, c, patient)
+			if err != nil {
+				return nil, err
+			}
+			if stranger {
+				continue
+			}
+		}
 		d, err := g.cachedDecision(tx, c, p, patient)
 		if err != nil {
 			return nil, err

@@ -80,6 +80,9 @@ func (g *Guard) selection(ctx context.Context, c Caller, t fhir.Type, values url
 
 // searchIn searches inside a transaction and notes in the entry what was found.
 func (g *Guard) searchIn(tx *engine.Tx, c Caller, e *auditEntry, t fhir.Type, q *search.Query) (*fhir.Page, error) {
+	if err := g.recall(tx, c, t, q); err != nil {
+		return nil, err
+	}
 	s, err := g.look(tx, c, t, smart.MaySearch, g.searchPatients(c, t, q))
 	if err != nil {
 		return nil, err
@@ -89,7 +92,13 @@ func (g *Guard) searchIn(tx *engine.Tx, c Caller, e *auditEntry, t fhir.Type, q 
 		return nil, err
 	}
 	e.asked(s, q.Applied, q.Cursor == "")
-	return page, e.shows(tx, s, page)
+	if err := e.shows(tx, s, page); err != nil {
+		return nil, err
+	}
+	if s.joined != nil {
+		g.remember(tx, c, t, q, e.Patients)
+	}
+	return page, nil
 }
 
 // finishPage adds what only the guard knows to a page.

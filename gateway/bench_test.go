@@ -20,8 +20,10 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"mypatients/config"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
+	"mypatients/fhir/pgstore/pgtest"
 	"mypatients/fhir/search"
 )
 
@@ -31,7 +33,7 @@ import (
 // share of the bare handler's requests per second that the gateway reaches.
 func BenchmarkAuthorised(b *testing.B) {
 	limitMemory(os.LookupEnv) // as main does
-	g := startDemo(b, nil)
+	g := startDemoOnStore(b)
 	token := g.launch("grace", "launch/patient patient/*.rs", "pt-1")["access_token"].(string)
 	for name, path := range map[string]string{
 		"read":   "/fhir/Patient/pt-1",
@@ -69,7 +71,7 @@ func BenchmarkAuthorised(b *testing.B) {
 // share included, and hardly depends on what else the machine does.
 func BenchmarkUnauthorised(b *testing.B) {
 	limitMemory(os.LookupEnv)
-	g := startDemo(b, nil)
+	g := startDemoOnStore(b)
 	token := g.launch("grace", "launch/patient patient/*.rs", "pt-1")["access_token"].(string)
 	path := "/fhir/Observation?patient=pt-1&_count=50"
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * inFlight}}
@@ -92,6 +94,17 @@ func BenchmarkUnauthorised(b *testing.B) {
 	b.ReportMetric(median(work[1])/median(work[0]), "cpu-ratio")
 	b.ReportMetric(turn*1e9/median(times[0]), "open-req/s")
 	b.ReportMetric(turn*1e9/median(times[1]), "req/s")
+}
+
+// startDemoOnStore starts a demo on the engine that the environment variable STORE
+// names: badger, if it is not set, or postgres.
+func startDemoOnStore(b *testing.B) *gateway {
+	b.Helper()
+	return startDemoIn(b, b.TempDir(), "127.0.0.1:0", nil, func(c *config.Config) {
+		if os.Getenv("STORE") == "postgres" {
+			c.Storage.Engine, c.Storage.DSN = "postgres", config.Secret(pgtest.Open(b))
+		}
+	})
 }
 
 func median(times []time.Duration) float64 {
