@@ -45,7 +45,7 @@ func (g *Guard) searchUnrecorded(ctx context.Context, c Caller, t fhir.Type, val
 		return nil, err
 	}
 	err = g.engine.View(ctx, func(tx *engine.Tx) (err error) {
-		page, err = g.searchIn(tx, c, e, t, q)
+		page, err = g.searchIn(tx, &c, e, t, q)
 		return err
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -90,6 +91,7 @@ type Guard struct {
 	accounts    *cache[string, *Account]
 	statement   atomic.Pointer[statement]
 	faults      faults
+	scratches   sync.Pool // of *[]byte
 }
 
 // Sizes of the caches, in values; each is a kilobyte or so.
@@ -157,6 +159,9 @@ func (g *Guard) cachedPerson(tx *engine.Tx, c Caller) (*person, error) {
 		p, err := g.personOf(tx, c)
 		if err != nil {
 			return nil, nil, time.Time{}, err
+		}
+		if !p.treats() { // they are what their account says
+			return p, nil, time.Time{}, nil
 		}
 		return p, append(append([]string{specialEpoch}, p.rests...), p.deniedRests...), p.until, nil
 	})

@@ -22,7 +22,7 @@ func (s *sighting) joinedBases(tx *engine.Tx, patients []string) (map[string][]B
 	if s.joined == nil || len(patients) == 0 {
 		return bases, nil
 	}
-	me := whoIs(s.caller)
+	me := whoIs(*s.caller)
 	if err := s.g.readBasesAhead(tx, me, patients); err != nil {
 		return nil, err
 	}

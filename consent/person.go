@@ -41,6 +41,12 @@ func (p *person) treats() bool { return p.is(smart.Provider) || p.is(smart.Spons
 
 func (p *person) is(role smart.Role) bool { return p.identity.Role == role }
 
+// seesByRole tells of systems and desks that no decision about a patient is asked for
+// what they see.
+func seesByRole(role smart.Role) bool {
+	return role == smart.System || role == smart.Staff || role == smart.Admin
+}
+
 // personOf looks up everything that a caller is.
 func (g *Guard) personOf(tx *engine.Tx, c Caller) (*person, error) {
 	p := &person{identity: c.Identity, key: c.Identity.FHIRUser, actors: map[string]bool{}}

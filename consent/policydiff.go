@@ -252,7 +252,7 @@ func (g *Guard) looksAt(tx *engine.Tx, patient *store.Version, who candidate) (o
 // sees gives what a decision opens to somebody who has all scopes; nil is no
 // decision.
 func (g *Guard) sees(p *person, d *decision) func(fhir.Type) store.Expr {
-	s := &sighting{g: g, caller: Caller{Grant: smart.Grant{Identity: p.identity}}, person: p, now: g.now()}
+	s := &sighting{g: g, caller: &Caller{Grant: smart.Grant{Identity: p.identity}}, person: p, now: g.now()}
 	if d != nil && d.permitted() {
 		s.decisions = []*decision{d}
 	}

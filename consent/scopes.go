@@ -31,6 +31,9 @@ func (g *Guard) scopeExpr(grant smart.Grant, t fhir.Type, want smart.Permission)
 			}
 			where = append(where, q.Plan(engine.Everything).Where)
 		}
+		if len(where) == 0 {
+			return store.All()
+		}
 		open = append(open, where)
 	}
 	return open

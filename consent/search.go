@@ -39,7 +39,7 @@ func (g *Guard) Search(ctx context.Context, c Caller, t fhir.Type, values url.Va
 	}
 	var page *fhir.Page
 	err = g.engine.View(ctx, func(tx *engine.Tx) (err error) {
-		page, err = g.searchIn(tx, c, e, t, q)
+		page, err = g.searchIn(tx, &c, e, t, q)
 		return err
 	})
 	if err != nil {
@@ -79,11 +79,11 @@ func (g *Guard) selection(ctx context.Context, c Caller, t fhir.Type, values url
 }
 
 // searchIn searches inside a transaction and notes in the entry what was found.
-func (g *Guard) searchIn(tx *engine.Tx, c Caller, e *auditEntry, t fhir.Type, q *search.Query) (*fhir.Page, error) {
-	if err := g.recall(tx, c, t, q); err != nil {
+func (g *Guard) searchIn(tx *engine.Tx, c *Caller, e *auditEntry, t fhir.Type, q *search.Query) (*fhir.Page, error) {
+	if err := g.recall(tx, *c, t, q); err != nil {
 		return nil, err
 	}
-	s, err := g.look(tx, c, t, smart.MaySearch, g.searchPatients(c, t, q))
+	s, err := g.lookAs(tx, c, t, smart.MaySearch, g.searchPatients(*c, t, q))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (g *Guard) searchIn(tx *engine.Tx, c Caller, e *auditEntry, t fhir.Type, q 
 		return nil, err
 	}
 	if s.joined != nil {
-		g.remember(tx, c, t, q, e.Patients)
+		g.remember(tx, *c, t, q, e.Patients)
 	}
 	return page, nil
 }
@@ -124,20 +124,32 @@ func (g *Guard) searchPatients(c Caller, t fhir.Type, q *search.Query) []string 
 // what names the interaction. The decision is taken anew on every page.
 func (g *Guard) sealLink(c Caller, what, next string) string {
 	// A link is an encoded query: what is between & and = is nothing else.
-	head, rest, found := strings.Cut("&"+next, "&_cursor=")
+	head, rest, found := strings.Cut(next, "&_cursor=")
 	if !found {
-		return ""
+		if rest, found = strings.CutPrefix(next, "_cursor="); !found {
+			return ""
+		}
+		head = ""
 	}
 	position, tail, _ := strings.Cut(rest, "&")
 	position, err := url.QueryUnescape(position)
 	if err != nil {
 		return ""
 	}
+	query := head
 	if tail != "" {
+		query = strings.TrimPrefix(head+"&"+tail, "&")
 		tail = "&" + tail
 	}
-	query := strings.TrimPrefix(head+tail, "&")
-	return strings.TrimPrefix(head+"&_cursor="+g.sealText(linkPurpose(c, what, query), position)+tail, "&")
+	if head != "" {
+		head += "&"
+	}
+	b := g.scratch()
+	defer g.scratches.Put(b)
+	purpose := appendPurpose((*b)[:0], c, what, query)
+	*b = append(append(purpose, head...), "_cursor="...)
+	*b = append(g.appendSealed(*b, purpose, position), tail...)
+	return string((*b)[len(purpose):])
 }
 
 // openLink gives the parameters of a page with its position in the clear.
@@ -145,7 +157,7 @@ func (g *Guard) openLink(c Caller, what string, values url.Values) (url.Values, 
 	if !values.Has("_cursor") {
 		return values, nil
 	}
-	position, ok := g.openText(linkPurpose(c, what, withoutCursor(values)), values.Get("_cursor"))
+	position, ok := g.openText(string(appendPurpose(nil, c, what, withoutCursor(values))), values.Get("_cursor"))
 	if !ok {
 		return nil, fhir.ElementErrorf(fhir.Invalid, "http._cursor", "This page link is not valid for this caller and query.")
 	}
@@ -154,10 +166,14 @@ func (g *Guard) openLink(c Caller, what string, values url.Values) (url.Values, 
 	return values, nil
 }
 
-// linkPurpose says who a link is for, and for what; query is without _cursor.
-func linkPurpose(c Caller, what, query string) string {
+// appendPurpose says who a link is for, and for what; query is without _cursor.
+func appendPurpose(b []byte, c Caller, what, query string) []byte {
 	w := whoIs(c)
-	return "cursor " + string(w.role) + " " + w.user + " " + w.persons + " " + c.ClientID + " " + c.Launch.Patient + " " + what + "?" + query
+	b = append(b, "cursor"...)
+	for _, part := range [...]string{string(w.role), w.user, w.persons, c.ClientID, c.Launch.Patient, what} {
+		b = append(append(b, ' '), part...)
+	}
+	return append(append(b, '?'), query...)
 }
 
 func withoutCursor(values url.Values) string {
@@ -176,10 +192,26 @@ func cloneValues(values url.Values) url.Values {
 
 // sealText encrypts a text so that only openText with the same purpose reads it.
 func (g *Guard) sealText(purpose, text string) string {
+	return string(g.appendSealed(nil, []byte(purpose), text))
+}
+
+// appendSealed appends what sealText gives.
+func (g *Guard) appendSealed(to, purpose []byte, text string) []byte {
 	n := g.seal.NonceSize()
-	sealed := append(make([]byte, n, n+len(text)+g.seal.Overhead()), text...)
-	rand.Read(sealed[:n]) // never fails
-	return base64.RawURLEncoding.EncodeToString(g.seal.Seal(sealed[:n], sealed[:n], sealed[n:], []byte(purpose)))
+	b := g.scratch()
+	defer g.scratches.Put(b)
+	*b = append(slices.Grow((*b)[:0], n+len(text)+g.seal.Overhead())[:n], text...)
+	rand.Read((*b)[:n]) // never fails
+	*b = g.seal.Seal((*b)[:n], (*b)[:n], (*b)[n:], purpose)
+	return base64.RawURLEncoding.AppendEncode(to, *b)
+}
+
+// scratch gives a place for bytes that are soon done with, to be put back then.
+func (g *Guard) scratch() *[]byte {
+	if b, ok := g.scratches.Get().(*[]byte); ok {
+		return b
+	}
+	return new([]byte)
 }
 
 func (g *Guard) openText(purpose, sealed string) (string, bool) {

@@ -83,7 +83,7 @@ func (d *decision) writable(t fhir.Type) store.Expr {
 // the call, and the scopes.
 type sighting struct {
 	g         *Guard
-	caller    Caller
+	caller    *Caller
 	person    *person
 	now       time.Time
 	decisions []*decision
@@ -94,23 +94,30 @@ type sighting struct {
 	types     []fhir.Type // others that it is about
 	ofOne     bool        // the call itself names one patient; one who has but one patient may name none
 	behind    bool        // what is stored was indexed by an older form of our terms
-	memo      map[fhir.Type]store.Expr
+	last      fhir.Type   // that was asked for
+	lastSight store.Expr
+	memo      map[fhir.Type]store.Expr // of the types before it
 }
 
 // sight is the [engine.Sight] of a call.
 func (s *sighting) sight(t fhir.Type) store.Expr {
+	if t == s.last && s.lastSight != nil {
+		return s.lastSight
+	}
 	if e, ok := s.memo[t]; ok {
 		return e
 	}
 	if e, ok := s.seenBefore(t); ok {
 		return e
 	}
-	e := simplify(store.And{s.scopes(t), s.ownership(t)})
-	s.keep(t, e)
-	if s.memo == nil {
-		s.memo = map[fhir.Type]store.Expr{}
+	e := s.keep(t, simplify(store.And{s.scopes(t), s.ownership(t)}))
+	if s.lastSight != nil { // most calls are about one type
+		if s.memo == nil {
+			s.memo = map[fhir.Type]store.Expr{}
+		}
+		s.memo[s.last] = s.lastSight
 	}
-	s.memo[t] = e
+	s.last, s.lastSight = t, e
 	return e
 }
 

@@ -37,11 +37,12 @@ func (s *sighting) seenBefore(t fhir.Type) (store.Expr, bool) {
 	return k.Expr, true
 }
 
-// keep keeps the sight of a type, the newest of each.
-func (s *sighting) keep(t fhir.Type, e store.Expr) {
+// keep keeps the sight of a type, the newest of each, and gives it as it is kept.
+func (s *sighting) keep(t fhir.Type, e store.Expr) store.Expr {
 	if !s.restsOnOne(t) {
-		return
+		return e
 	}
+	e = standing(e)
 	d := s.decisions[0]
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,7 +50,34 @@ func (s *sighting) keep(t fhir.Type, e store.Expr) {
 		d.seen = map[fhir.Type]seen{}
 	}
 	d.seen[t] = seen{s.person, s.caller.Scopes, s.want, s.isAbout(t), s.caller.Launch.Patient, s.behind, e}
+	return e
 }
+
+// standing makes of what a sight hides in a record one condition that stands. Whose the
+// record is stays beside it, for the engines to begin with.
+func standing(e store.Expr) store.Expr {
+	var shows, hides store.And
+	for _, part := range store.Parts(e) {
+		switch part := part.(type) {
+		case store.Not:
+			hides = append(hides, part)
+		case store.Or:
+			if slices.ContainsFunc(part, isNot) {
+				hides = append(hides, part)
+			} else {
+				shows = append(shows, part)
+			}
+		default:
+			shows = append(shows, part)
+		}
+	}
+	if hides == nil {
+		return e
+	}
+	return append(shows, &store.Standing{Expr: hides})
+}
+
+func isNot(e store.Expr) bool { _, ok := e.(store.Not); return ok }
 
 // restsOnOne tells whether the sight of a type rests on one decision, the person
 // and plain scopes alone: not on the time, the client, or the search parameters

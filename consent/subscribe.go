@@ -40,7 +40,7 @@ func (g *Guard) subscriber(c Caller) string {
 
 // ownSubscriptions holds for the caller's subscriptions.
 func (s *sighting) ownSubscriptions() store.Expr {
-	return store.Equal{Name: termSubscriber, Value: s.g.subscriber(s.caller)}
+	return store.Equal{Name: termSubscriber, Value: s.g.subscriber(*s.caller)}
 }
 
 // asSubscription checks a Subscription that a client writes, and gives the body as

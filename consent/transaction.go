@@ -136,7 +136,7 @@ func (g *Guard) performRead(tx *engine.Tx, c Caller, t *task) (err error) {
 	e.When = tx.Now()
 	r := t.read
 	if t.search != nil {
-		if t.done.Page, err = g.searchIn(tx, c, e, t.Type, t.search); err != nil {
+		if t.done.Page, err = g.searchIn(tx, &c, e, t.Type, t.search); err != nil {
 			return err
 		}
 		g.finishPage(c, t.Type, t.done.Page, t.outcomes)

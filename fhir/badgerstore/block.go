@@ -3,6 +3,7 @@ package badgerstore
 import (
 	"bytes"
 	"sort"
+	"sync/atomic"
 
 	"mypatients/fhir/store"
 )
@@ -12,13 +13,15 @@ const blockRows = 512
 
 // A block holds the terms of a stretch of one owner's rows of one type, by name:
 // what a condition has to look at is side by side, and the answer is a set of
-// bits. Blocks are cached and never change.
+// bits. Blocks are cached; what they hold never changes.
 type block struct {
 	typ     string
 	ids     []string // ascending
 	columns []column
 	arena   []byte // the values, without most of their repetitions
 	more    bool   // there are rows behind the last one
+
+	verdicts atomic.Pointer[[]verdict]
 }
 
 // A column holds the values under a name, by row, and ascending within a row.
@@ -179,7 +182,7 @@ func (b *block) sortValues(sorts []store.Sort) [][]byte {
 
 // size is about what the block takes in memory.
 func (b *block) size() int {
-	n := len(b.arena) + 64
+	n := len(b.arena) + 64 + maxVerdicts*verdictSize
 	for _, id := range b.ids {
 		n += len(id) + 24
 	}

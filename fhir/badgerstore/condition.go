@@ -73,6 +73,8 @@ func compile(e store.Expr) (condition, error) {
 		return &ref{e.Name, e.Type, []byte(e.Type + "/"), inner{expr: e.Where}, nil}, nil
 	case store.Back:
 		return &back{e, inner{expr: e.Where}}, nil
+	case *store.Standing:
+		return &standing{e, inner{expr: e.Expr}}, nil
 	}
 	return compileLeaf(e)
 }
@@ -190,6 +192,8 @@ func effortOf(e store.Expr) (n int) {
 		}
 		return n
 	case store.Not:
+		return effortOf(e.Expr)
+	case *store.Standing:
 		return effortOf(e.Expr)
 	case store.Ref:
 		return 100 + effortOf(e.Where)

@@ -58,6 +58,8 @@ func (b *builder) condition(e store.Expr, a string) (string, error) {
 	case store.Not:
 		inner, err := b.condition(e.Expr, a)
 		return `NOT ` + inner, err
+	case *store.Standing:
+		return b.condition(e.Expr, a)
 	case store.Ref:
 		return b.ref(e, a)
 	case store.Back:

@@ -72,6 +72,7 @@ type Store struct {
 	timeout time.Duration
 	tune    tuning
 	long    store.Long // stretches of the index
+	doubts  doubts
 	memory  memory
 	lane    chan struct{} // held by whoever repeats a transaction
 

@@ -1,8 +1,12 @@
 package pgstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -83,14 +87,15 @@ func (r *reader) learn(k recordKey, record *store.Record) {
 }
 
 // run sends statements in one round trip, and the comparison of what was presumed
-// in front of them: in a View both see the same snapshot.
+// behind them: in a View both see the same snapshot, and what it takes passes while
+// their answers are read.
 func (r *reader) run(list ...statement) error {
 	if r.presumed.Failed() {
 		return store.ErrPresumed
 	}
 	open := r.presumed.Open()
 	if len(open) > 0 {
-		list = append([]statement{comparison(open)}, list...)
+		list = append(list, comparison(open))
 	}
 	if len(list) == 0 {
 		return r.bad
@@ -107,33 +112,59 @@ func (r *reader) run(list ...statement) error {
 	return err
 }
 
-const selectChanged = `SELECT k.key FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[]) AS k(kind, key, value, expires)
-LEFT JOIN LATERAL (SELECT r.value, r.expires FROM record r WHERE r.kind = k.kind AND r.key = k.key OFFSET 0) r ON true
-WHERE (r.value, r.expires) IS DISTINCT FROM (k.value, k.expires)`
-
 // comparison is a statement that fails when a record is not what it was presumed to be.
+// It gives the records of one kind after the other.
 func comparison(list []store.Presumed) statement {
-	kinds, keys, values := make([][]byte, len(list)), make([][]byte, len(list)), make([][]byte, len(list))
-	expires := make([]*int64, len(list))
-	for i, p := range list {
-		kinds[i], keys[i] = []byte(p.Kind), []byte(p.Key)
-		if p.Record == nil {
-			continue
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b store.Presumed) int { return strings.Compare(a.Kind, b.Kind) })
+	b, kinds := &builder{}, make([]int, len(list))
+	for from, to, n := 0, 0, 0; from < len(list); from, n = to, n+1 {
+		var keys [][]byte
+		for ; to < len(list) && list[to].Kind == list[from].Kind; to++ {
+			keys, kinds[to] = append(keys, []byte(list[to].Key)), n
 		}
-		if values[i] = p.Record.Value; values[i] == nil {
-			values[i] = []byte{} // nil is NULL, which stands for no record
+		if n > 0 {
+			b.write(` UNION ALL `)
 		}
-		if !p.Record.Expires.IsZero() {
-			millis := p.Record.Expires.UnixMilli()
-			expires[i] = &millis
-		}
+		b.write(`SELECT `, strconv.Itoa(n), `, k.key, r.value, r.expires FROM unnest(`, b.list(keys), `) AS k(key), `,
+			`LATERAL (SELECT r.value, r.expires FROM record r WHERE r.kind = `, b.bytes(list[from].Kind), ` AND r.key = k.key OFFSET 0) r`)
 	}
-	return statement{selectChanged, []any{kinds, keys, values, expires}, func(rows pgx.Rows) error {
-		if rows.Next() {
+	return statement{b.String(), b.args, func(rows pgx.Rows) error { return compareRows(rows, list, kinds) }}
+}
+
+// compareRows compares records with what was presumed of them; kinds gives the number of
+// the kind of each. Rows come in the order of the list, without those that are not there:
+// in any other order they would not be found to be the same.
+func compareRows(rows pgx.Rows, list []store.Presumed, kinds []int) error {
+	at := 0
+	for ; rows.Next(); at++ {
+		var kind int
+		var key, value []byte
+		var expires *int64
+		if err := rows.Scan(&kind, &key, &value, &expires); err != nil {
+			return errCorrupt
+		}
+		for at < len(list) && list[at].Record == nil && (kinds[at] != kind || list[at].Key != string(key)) {
+			at++
+		}
+		if at == len(list) || kinds[at] != kind || list[at].Key != string(key) || !sameRecord(list[at].Record, value, expires) {
 			return store.ErrPresumed
 		}
-		return nil
-	}}
+	}
+	for ; at < len(list); at++ {
+		if list[at].Record != nil {
+			return store.ErrPresumed
+		}
+	}
+	return nil
+}
+
+// sameRecord tells whether a record, nil for none, holds what was read.
+func sameRecord(r *store.Record, value []byte, expires *int64) bool {
+	if r == nil || !bytes.Equal(r.Value, value) || r.Expires.IsZero() != (expires == nil) {
+		return false
+	}
+	return expires == nil || r.Expires.UnixMilli() == *expires
 }
 
 // Compare compares what was presumed and not compared yet; see store.Compare.

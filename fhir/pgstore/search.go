@@ -19,8 +19,8 @@ type query struct {
 	after *store.Place
 	limit int // 0: all, without an order
 
-	doubt   store.Or // holds for rows of which where does not tell whether they match; nil: it does of all
-	doubted bool     // there are such
+	judge  *store.Judge // of what was left out of where; nil: nothing was
+	failed bool         // there are rows for which that does not hold
 }
 
 // Search implements store.Reader.
@@ -40,25 +40,12 @@ func (r *reader) Search(sq store.Query) ([]store.Hit, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := q.find(d)
+	list, err := q.looks(d)
 	if errors.Is(err, errUnordered) {
 		d = q.inOrder(driver{by: byIndex, pieces: d.pieces}, false)
-		list, err = q.find(d)
+		list, err = q.looks(d)
 	}
 	return list, err
-}
-
-// find gives the first matches of a driver, in order.
-func (q *query) find(d driver) ([]store.Hit, error) {
-	if easy, doubt := easier(q.where); doubt != nil {
-		first := *q
-		first.where, first.doubt = easy, doubt
-		list, err := first.walk(d)
-		if err != nil || !first.doubted {
-			return list, err
-		}
-	}
-	return q.walk(d)
 }
 
 func (q *query) walk(d driver) ([]store.Hit, error) {
@@ -79,9 +66,6 @@ func (q *query) hits(page func(*builder) (string, error), also ...statement) (li
 	keys := ``
 	for i := range q.sorts {
 		keys += `, p.` + keyName(i)
-	}
-	if q.doubt != nil {
-		keys += `, p.doubt`
 	}
 	b.write(`SELECT p.id, `, versionColumns, keys, ` FROM (`, inner, `) p, LATERAL (SELECT * FROM resource r WHERE r.type = `,
 		b.bytes(q.typ), ` AND r.id = p.id OFFSET 0) r ORDER BY `, q.order(`p.`))
@@ -110,15 +94,14 @@ func (q *query) scanHits(rows pgx.Rows) (list []store.Hit, err error) {
 		for i := range keys {
 			targets = append(targets, &keys[i])
 		}
-		doubted := false
-		if q.doubt != nil {
-			targets = append(targets, &doubted)
-		}
 		if err := rows.Scan(targets...); err != nil || v.Deleted {
 			return nil, errCorrupt
 		}
-		q.doubted = q.doubted || doubted
 		v.Key, v.Time = store.Key{Type: q.typ, ID: string(id)}, time.UnixMilli(millis).UTC()
+		if q.judge != nil && !q.judge.Holds(v) {
+			q.failed = true
+			return nil, nil
+		}
 		place := store.Place{ID: v.ID}
 		for i, s := range q.sorts {
 			value := elementValue(s.Name, keys[i])
@@ -143,11 +126,8 @@ func (q *query) page(b *builder, d driver) (string, error) {
 	if d.repeats() {
 		text += ` DISTINCT`
 	}
-	columns, err := q.columns(b, "l")
-	if err != nil {
-		return "", err
-	}
-	text += ` ` + d.id() + columns + ` FROM ` + from + ` WHERE ` + more + where + q.behind(b, d.id(), "l")
+	text += ` ` + d.id() + q.keys(b, "l")
+	text += ` FROM ` + from + ` WHERE ` + more + where + q.behind(b, d.id(), "l")
 	return text + ` ORDER BY ` + q.order(``) + ` LIMIT ` + b.arg(q.limit), nil
 }
 

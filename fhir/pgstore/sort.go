@@ -36,16 +36,6 @@ func (q *query) keys(b *builder, a string) (text string) {
 	return text
 }
 
-// columns are the keys, and whether it is in doubt that a row a matches.
-func (q *query) columns(b *builder, a string) (string, error) {
-	text := q.keys(b, a)
-	if q.doubt == nil {
-		return text, nil
-	}
-	doubt, err := b.condition(q.doubt, a)
-	return text + `, ` + doubt + ` AS doubt`, err
-}
-
 // order is the order asked for, by the columns of a page. NULLs come last.
 func (q *query) order(prefix string) string {
 	var words []string
@@ -107,7 +97,7 @@ func (q *query) walkSort(d driver) ([]store.Hit, error) {
 			q.store.long.Found(q.heads(), 1)
 			err = errUnordered
 		}
-		if err != nil || len(list) == q.limit {
+		if err != nil || q.failed || len(list) == q.limit {
 			return list, err
 		}
 	}
@@ -117,7 +107,7 @@ func (q *query) walkSort(d driver) ([]store.Hit, error) {
 		rest.after = nil // all that have none are behind it
 	}
 	more, err := rest.hits(rest.withoutValue)
-	q.doubted = q.doubted || rest.doubted
+	q.failed = q.failed || rest.failed
 	return append(list, more...), err
 }
 
@@ -161,11 +151,7 @@ func (q *query) withValue(b *builder) (string, error) {
 	}
 	// Entries are put into their order before they are judged: of a thousand with one
 	// value, backwards, only those that come first are.
-	columns, err := q.columns(b, "l")
-	if err != nil {
-		return "", err
-	}
-	text := `SELECT t.id` + columns + ` FROM (SELECT t.id, t.value FROM ` + entries + ` ORDER BY t.value` + direction + `, t.id OFFSET 0) t, ` +
+	text := `SELECT t.id` + q.keys(b, "l") + ` FROM (SELECT t.id, t.value FROM ` + entries + ` ORDER BY t.value` + direction + `, t.id OFFSET 0) t, ` +
 		b.judged(q.typ, `t.id`, "l") + ` WHERE (` + name + ` || '\x00'::bytea || t.value || '\x00'::bytea) = ` + b.key("l", s) + ` AND ` + where + q.behind(b, "t.id", "l") + ` ORDER BY t.value` + direction
 	for i, other := range q.sorts[1:] {
 		text += `, ` + keyName(i+1)
@@ -182,11 +168,7 @@ func (q *query) withoutValue(b *builder) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	columns, err := q.columns(b, "l")
-	if err != nil {
-		return "", err
-	}
-	text := `SELECT l.id` + columns + ` FROM live l WHERE l.type = ` + b.bytes(q.typ) + ` AND l.first AND NOT ` +
+	text := `SELECT l.id` + q.keys(b, "l") + ` FROM live l WHERE l.type = ` + b.bytes(q.typ) + ` AND l.first AND NOT ` +
 		b.any("l", stretchOf(q.sorts[0].Name, "", "")) + ` AND ` + where
 	text += q.behind(b, "l.id", "l") + ` ORDER BY `
 	for i, other := range q.sorts[1:] {

@@ -29,6 +29,8 @@ func Eval(r Reader, v *Version, e Expr) (bool, error) {
 	case Not:
 		ok, err := Eval(r, v, e.Expr)
 		return !ok && err == nil, err
+	case *Standing:
+		return Eval(r, v, e.Expr)
 	case Ref:
 		return evalRef(r, v, e)
 	case Back:

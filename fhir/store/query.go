@@ -80,20 +80,27 @@ type (
 		Name  string
 		Where Expr
 	}
+
+	// Standing matches when the inner condition does, which must not change. It says
+	// that many searches ask this, as the same pointer, and that it holds for nearly all
+	// that they meet. An engine may remember by the pointer what it found of rows, and
+	// look for a page without the condition first, if it then judges that by it.
+	Standing struct{ Expr Expr }
 )
 
-func (And) expr()      {}
-func (Or) expr()       {}
-func (Not) expr()      {}
-func (Equal) expr()    {}
-func (In) expr()       {}
-func (Prefix) expr()   {}
-func (Contains) expr() {}
-func (Range) expr()    {}
-func (Span) expr()     {}
-func (Exists) expr()   {}
-func (Ref) expr()      {}
-func (Back) expr()     {}
+func (And) expr()       {}
+func (Or) expr()        {}
+func (Not) expr()       {}
+func (Equal) expr()     {}
+func (In) expr()        {}
+func (Prefix) expr()    {}
+func (Contains) expr()  {}
+func (Range) expr()     {}
+func (Span) expr()      {}
+func (Exists) expr()    {}
+func (Ref) expr()       {}
+func (Back) expr()      {}
+func (*Standing) expr() {}
 
 // All matches everything, None nothing.
 func All() Expr  { return And{} }

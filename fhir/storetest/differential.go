@@ -3,7 +3,6 @@ package storetest
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 // two stores, and compares the answers byte for byte, positions of searches among
 // them.
 func Differential(t *testing.T, a, b store.Store, seed uint64, rounds int) {
-	d := dice{rand.New(rand.NewPCG(seed, 11))}
+	d := newDice(seed, 11)
 	numbers := map[store.Key]int64{}
 	for round := range rounds {
 		writes := d.writes(numbers)

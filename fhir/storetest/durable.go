@@ -39,7 +39,7 @@ func RunDurable(t *testing.T, open OpenAtFunc) {
 // reopening compares a store with the model across several openings.
 func reopening(t *testing.T, open OpenAtFunc) {
 	place := t.TempDir()
-	d := dice{rand.New(rand.NewPCG(11, 7))}
+	d := newDice(11, 7)
 	m := newModel()
 	last := ""
 	for round := range 3 {

@@ -26,7 +26,7 @@ func modelTests() map[string]func(*testing.T, store.Store) {
 // and on the model, and compares all that can be read, also half way through a
 // transaction.
 func randomOperations(t *testing.T, s store.Store, seed uint64, rounds int) {
-	d := dice{rand.New(rand.NewPCG(seed, 7))}
+	d := newDice(seed, 7)
 	m := newModel()
 	for round := range rounds {
 		fail := d.one(5)
@@ -86,7 +86,18 @@ func (m *model) sweep(before time.Time) (n int) {
 var long = strings.Repeat("al", 1500)
 
 // dice make random things out of few names, so that they meet.
-type dice struct{ *rand.Rand }
+type dice struct {
+	*rand.Rand
+	standing []*store.Standing // asked again and again
+}
+
+func newDice(seed, stream uint64) dice {
+	d := dice{Rand: rand.New(rand.NewPCG(seed, stream))}
+	for range 6 {
+		d.standing = append(d.standing, &store.Standing{Expr: d.expr(2)})
+	}
+	return d
+}
 
 func (d dice) one(in int) bool { return d.IntN(in) == 0 }
 
@@ -202,7 +213,8 @@ func (d dice) maybe(depth int) store.Expr {
 	return d.expr(depth)
 }
 
-// query makes a query; half of them are limited to owners, as most will be.
+// query makes a query; half of them are limited to owners, as most will be, and to some
+// a condition is added that others had before.
 func (d dice) query() store.Query {
 	q := store.Query{Type: d.typ(), Where: d.maybe(3), Limit: 1 + d.IntN(6)}
 	switch d.IntN(4) {
@@ -212,6 +224,9 @@ func (d dice) query() store.Query {
 		one := store.And{store.In{Name: store.Owner, Values: []string{d.owner(), d.owner()}}, d.maybe(1)}
 		two := store.And{store.Equal{Name: store.Owner, Value: d.owner()}, d.maybe(1)}
 		q.Where = store.And{q.Where, store.Or{one, two}}
+	}
+	if d.one(3) {
+		q.Where = store.And{q.Where, d.standing[d.IntN(len(d.standing))]}
 	}
 	for range d.IntN(3) {
 		q.Sort = append(q.Sort, store.Sort{Name: d.name(), Descending: d.one(2)})
