@@ -18,8 +18,9 @@
 // of the index, or at the index of the first sort, which it walks until the page
 // is full. How many candidates there are is counted, up to a bound, not guessed:
 // statements are written, and sessions set (connect.go), so that the planner's
-// statistics do not matter. Conditions that are dear and seldom of matter are left for
-// a second statement (doubt.go).
+// statistics do not matter. Conditions that are dear and seldom of matter, standing ones
+// among them, are judged by what a page brings with it, and asked of the database only
+// when they hide something of it (doubt.go).
 //
 // Tables: see migrations. Schema changes are applied on opening. What only
 // PostgreSQL itself has is in connect.go and order.go; all else is SQL that
