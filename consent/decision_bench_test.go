@@ -122,7 +122,7 @@ func (w *world) grants(n int) {
 // 2 µs more: the entry of the log, finding the person and the decision and comparing the
 // state of their epochs, and sealing the link of the next page. What the decision hides is
 // judged once for a block of rows. With PostgreSQL the epochs are compared in the round
-// trip of the search, behind it, as over HTTP the token and the account are; see
+// trip of the search, as over HTTP the token and the account are; see
 // [consent.Guard.Foresee].
 func BenchmarkAuthorized(b *testing.B) {
 	w := newWorld(b)

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -87,15 +85,14 @@ func (r *reader) learn(k recordKey, record *store.Record) {
 }
 
 // run sends statements in one round trip, and the comparison of what was presumed
-// behind them: in a View both see the same snapshot, and what it takes passes while
-// their answers are read.
+// in front of them: in a View both see the same snapshot.
 func (r *reader) run(list ...statement) error {
 	if r.presumed.Failed() {
 		return store.ErrPresumed
 	}
 	open := r.presumed.Open()
 	if len(open) > 0 {
-		list = append(list, comparison(open))
+		list = append([]statement{comparison(open)}, list...)
 	}
 	if len(list) == 0 {
 		return r.bad
@@ -112,49 +109,55 @@ func (r *reader) run(list ...statement) error {
 	return err
 }
 
+// fewPresumed are listed in the text of a statement, which the server reads faster than
+// arrays.
+const fewPresumed = 16
+
 // comparison is a statement that fails when a record is not what it was presumed to be.
-// It gives the records of one kind after the other.
 func comparison(list []store.Presumed) statement {
-	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b store.Presumed) int { return strings.Compare(a.Kind, b.Kind) })
-	b, kinds := &builder{}, make([]int, len(list))
-	for from, to, n := 0, 0, 0; from < len(list); from, n = to, n+1 {
-		var keys [][]byte
-		for ; to < len(list) && list[to].Kind == list[from].Kind; to++ {
-			keys, kinds[to] = append(keys, []byte(list[to].Key)), n
+	b := &builder{}
+	b.write(`SELECT k.n, r.value, r.expires FROM `)
+	if len(list) <= fewPresumed {
+		for i, p := range list {
+			word := `, (`
+			if i == 0 {
+				word = `(VALUES (`
+			}
+			b.write(word, strconv.Itoa(i+1), `::bigint, `, b.bytes(p.Kind), `, `, b.bytes(p.Key), `)`)
 		}
-		if n > 0 {
-			b.write(` UNION ALL `)
+		b.write(`) AS k(n, kind, key)`)
+	} else {
+		kinds, keys := make([][]byte, len(list)), make([][]byte, len(list))
+		for i, p := range list {
+			kinds[i], keys[i] = []byte(p.Kind), []byte(p.Key)
 		}
-		b.write(`SELECT `, strconv.Itoa(n), `, k.key, r.value, r.expires FROM unnest(`, b.list(keys), `) AS k(key), `,
-			`LATERAL (SELECT r.value, r.expires FROM record r WHERE r.kind = `, b.bytes(list[from].Kind), ` AND r.key = k.key OFFSET 0) r`)
+		b.write(`unnest(`, b.list(kinds), `, `, b.list(keys), `) WITH ORDINALITY AS k(kind, key, n)`)
 	}
-	return statement{b.String(), b.args, func(rows pgx.Rows) error { return compareRows(rows, list, kinds) }}
+	b.write(`, LATERAL (SELECT r.value, r.expires FROM record r WHERE r.kind = k.kind AND r.key = k.key OFFSET 0) r`)
+	return statement{b.String(), b.args, func(rows pgx.Rows) error { return compareRows(rows, list) }}
 }
 
-// compareRows compares records with what was presumed of them; kinds gives the number of
-// the kind of each. Rows come in the order of the list, without those that are not there:
-// in any other order they would not be found to be the same.
-func compareRows(rows pgx.Rows, list []store.Presumed, kinds []int) error {
-	at := 0
-	for ; rows.Next(); at++ {
-		var kind int
-		var key, value []byte
+// compareRows compares the records that are there with what was presumed.
+func compareRows(rows pgx.Rows, list []store.Presumed) error {
+	missing := 0
+	for _, p := range list {
+		if p.Record != nil {
+			missing++
+		}
+	}
+	for ; rows.Next(); missing-- {
+		var n int64
+		var value []byte
 		var expires *int64
-		if err := rows.Scan(&kind, &key, &value, &expires); err != nil {
+		if err := rows.Scan(&n, &value, &expires); err != nil || n < 1 || n > int64(len(list)) {
 			return errCorrupt
 		}
-		for at < len(list) && list[at].Record == nil && (kinds[at] != kind || list[at].Key != string(key)) {
-			at++
-		}
-		if at == len(list) || kinds[at] != kind || list[at].Key != string(key) || !sameRecord(list[at].Record, value, expires) {
+		if !sameRecord(list[n-1].Record, value, expires) {
 			return store.ErrPresumed
 		}
 	}
-	for ; at < len(list); at++ {
-		if list[at].Record != nil {
-			return store.ErrPresumed
-		}
+	if missing > 0 {
+		return store.ErrPresumed
 	}
 	return nil
 }
