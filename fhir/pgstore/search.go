@@ -48,6 +48,7 @@ func (r *reader) Search(sq store.Query) ([]store.Hit, error) {
 	return list, err
 }
 
+// walk finds a page in one look.
 func (q *query) walk(d driver) ([]store.Hit, error) {
 	if d.by == bySort {
 		return q.walkSort(d)
