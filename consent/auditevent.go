@@ -52,8 +52,8 @@ var auditActions = map[string]auditAction{
 	"create": interaction("create", "C", "Create"), "update": interaction("update", "U", "Update"), "patch": interaction("patch", "U", ""), "delete": interaction("delete", "D", "Delete"),
 
 	"select": dicom("110112", "", "E"), "list-patients": dicom("110112", "", "E"), "find-accounts": dicom("110112", "", "E"),
-	"export": dicom("110106", "", "R"), "export-audit": dicom("110106", "110101", "R"),
-	"search-audit": dicom("110101", "", "R"), "verify-audit": dicom("110101", "", "E"), "compare-policies": dicom("110112", "", "E"),
+	"export": dicom("110106", "", "R"), "begin-export": dicom("110106", "", "E"), "list-export": dicom("110106", "", "E"), "end-export": dicom("110106", "", "E"),
+	"export-audit": dicom("110106", "110101", "R"), "search-audit": dicom("110101", "", "R"), "verify-audit": dicom("110101", "", "E"), "compare-policies": dicom("110112", "", "E"),
 	"sign-in": dicom("110114", "110122", "E"), "sign-out": dicom("110114", "110123", "E"),
 	"register": dicom("110137", "", "C"), "unlink": dicom("110137", "", "U"), "roles": dicom("110136", "", "U"),
 	"sponsor": dicom("110137", "", "C"), "take-up-sponsorship": dicom("110137", "", "U"), "confirm-sponsored": dicom("110137", "", "U"), "end-sponsored": dicom("110137", "", "U"),

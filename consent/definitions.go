@@ -256,11 +256,32 @@ func (g *Guard) capabilities() []byte {
 				mode.Operation = append(mode.Operation, engine.OperationOffering{Name: o.name, Definition: g.base + "/fhir/OperationDefinition/" + o.id(), Documentation: o.text})
 			}
 		}
+		g.offerExports(s)
 		g.restrictAuditEvent(rest.Of("AuditEvent"))
 		if mode := rest.Of("Subscription"); mode != nil {
 			mode.Documentation = "Channels of type rest-hook, with payload application/fhir+json (PUT to endpoint/Type/id) or without (POST). Criteria look at one resource, of any type but AuditEvent and Subscription. An app sees the subscriptions that it made for the same person, and they live as long as its grant."
 		}
 	})
+}
+
+// bulkData is what the definitions of bulk exports are under.
+const bulkData = "http://hl7.org/fhir/uv/bulkdata/"
+
+// offerExports tells of the bulk exports of the system, of patients and of groups.
+func (g *Guard) offerExports(s *engine.Statement) {
+	s.Instantiates = append(s.Instantiates, bulkData+"CapabilityStatement/bulk-data")
+	offer := func(id, of string) engine.OperationOffering {
+		return engine.OperationOffering{Name: "export", Definition: bulkData + "OperationDefinition/" + id,
+			Documentation: "NDJSON of what a search would find of " + of + ", under the same decision, made when a file is read. Parameters: _type, _typeFilter, _since, _elements, _outputFormat and, of patients or a group by POST, patient."}
+	}
+	rest := &s.Rest[0]
+	rest.Operation = append(rest.Operation, offer("export", "all types"))
+	if mode := rest.Of("Patient"); mode != nil {
+		mode.Operation = append(mode.Operation, offer("patient-export", "what belongs to patients"))
+	}
+	if mode := rest.Of("Group"); mode != nil {
+		mode.Operation = append(mode.Operation, offer("group-export", "what belongs to the patients in a Group"))
+	}
 }
 
 // restrictAuditEvent says what can really be done with the log.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mypatients/consent"
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/store"
@@ -219,6 +220,11 @@ func TestPeerVectors(t *testing.T) {
 			for name, read := range w.readings() {
 				if text := told(t, read, w.as("adams"), "_count=2"); strings.Contains(text, "Observation/psy") {
 					t.Errorf("%s tells of it: %s", name, text)
+				}
+			}
+			for _, level := range []consent.ExportLevel{consent.ExportSystem, consent.ExportPatients} {
+				if got, err := w.export(w.guard, w.as("adams"), consent.ExportRequest{Level: level}); err != nil || !slices.Contains(got, "Observation/plain") || slices.Contains(got, "Observation/psy") {
+					t.Errorf("%s: an export gives %v, %v", level, got, err)
 				}
 			}
 			page, err := w.guard.Everything(t.Context(), w.as("adams"), "mateo", nil, false)

@@ -73,6 +73,9 @@ func comeBack(c *gin.Context) { c.Writer = &comingBack{c.Writer} }
 
 type comingBack struct{ gin.ResponseWriter }
 
+// Unwrap is for http.ResponseController.
+func (w *comingBack) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 func (w *comingBack) WriteHeader(status int) {
 	if status == http.StatusServiceUnavailable {
 		if w.Header().Get("Retry-After") == "" {

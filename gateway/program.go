@@ -52,12 +52,23 @@ func listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
+// writeTime is how long an answer may take, or a part of one that is sent in parts.
+const writeTime = 5 * time.Minute
+
+// prolong gives an answer that is sent in parts time for the next one. Its request has
+// been read: what ends the reading of one must not end it.
+func prolong(w http.ResponseWriter) {
+	c := http.NewResponseController(w)
+	_ = c.SetWriteDeadline(time.Now().Add(writeTime)) // an error means that there is none
+	_ = c.SetReadDeadline(time.Time{})
+}
+
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       2 * time.Minute, // a large body over a slow line
-		WriteTimeout:      5 * time.Minute,
+		WriteTimeout:      writeTime,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // broken connections

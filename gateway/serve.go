@@ -63,7 +63,7 @@ func start(ctx context.Context, c *config.Config, now func() time.Time, log *slo
 
 	err = rest.Mount(r, rest.Config{
 		Guard: p.core.guard, Authenticate: p.core.authenticate, OriginAllowed: p.core.server.OriginAllowed,
-		Base: c.BaseURL + "/fhir", Zone: c.Zone(), MaxBody: int64(c.Limits.MaxBodyMB) << 20,
+		Base: c.BaseURL + "/fhir", Zone: c.Zone(), MaxBody: int64(c.Limits.MaxBodyMB) << 20, Prolong: prolong,
 	})
 	if err != nil {
 		return nil, err

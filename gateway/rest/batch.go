@@ -97,6 +97,9 @@ func (q *request) alone() response {
 	if err == nil && len(q.segments) == 0 && target.name == "bundle" {
 		err = fhir.Errorf(fhir.Unsupported, "A batch cannot hold another.")
 	}
+	if err == nil && strings.HasPrefix(target.name, "$export") { // which answers later, or with more than fits
+		err = fhir.Errorf(fhir.Unsupported, "A batch cannot hold an export.")
+	}
 	if err == nil {
 		err = q.negotiate()
 	}

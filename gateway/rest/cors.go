@@ -22,7 +22,7 @@ func (h *handler) crossOrigin(c *gin.Context) {
 		return
 	}
 	c.Header("Access-Control-Allow-Origin", origin)
-	c.Header("Access-Control-Expose-Headers", "ETag, Location, Content-Location, Last-Modified, Preference-Applied, WWW-Authenticate, Retry-After, "+RequestIDHeader)
+	c.Header("Access-Control-Expose-Headers", "ETag, Location, Content-Location, Last-Modified, Preference-Applied, WWW-Authenticate, Retry-After, Expires, "+RequestIDHeader)
 	if c.Request.Method == http.MethodOptions {
 		c.Header("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		c.Header("Access-Control-Allow-Headers", "Authorization, Accept, Content-Type, Prefer, If-Match, If-None-Match, If-Modified-Since, If-None-Exist, "+RequestIDHeader)

@@ -34,6 +34,7 @@ type request struct {
 	media    string // media type of the answer
 	pretty   bool
 	lenient  bool   // Prefer: handling=lenient
+	async    bool   // Prefer: respond-async
 	answer   string // Prefer: return=…: "minimal", "representation", "OperationOutcome" or empty
 
 	updated   time.Time // of the version that is answered with; zero: none
@@ -94,6 +95,8 @@ func (q *request) prefer() {
 			switch strings.ToLower(strings.TrimSpace(name)) {
 			case "handling":
 				q.lenient = value == "lenient"
+			case "respond-async":
+				q.async = true
 			case "return":
 				if value == "minimal" || value == "representation" || value == "OperationOutcome" {
 					q.answer = value

@@ -35,7 +35,7 @@ import (
 	"mypatients/smart"
 )
 
-// Config is what the binding needs. All but MaxBody are required.
+// Config is what the binding needs. All but MaxBody and Prolong are required.
 type Config struct {
 	Guard *consent.Guard
 	// Authenticate says who holds a bearer token. For one that is unknown, expired
@@ -47,6 +47,9 @@ type Config struct {
 	Base          string         // absolute URL of the FHIR base, without a slash at its end
 	Zone          *time.Location // the site's zone: in it a day given without one begins and ends
 	MaxBody       int64          // bytes; 0: 50 MB
+	// Prolong gives an answer that is sent in parts the time that any answer has, from
+	// now on; nil: an answer has time enough.
+	Prolong func(http.ResponseWriter)
 }
 
 // Keys under which the binding leaves, in the gin context, what a log of
@@ -115,8 +118,10 @@ func (q *request) run() error {
 		return err
 	}
 	q.Set(LogInteraction, target.name)
-	if err := q.negotiate(); err != nil {
-		return err
+	if !target.file {
+		if err := q.negotiate(); err != nil {
+			return err
+		}
 	}
 	if target.public != nil && target.public(q) {
 		return nil

@@ -15,6 +15,8 @@ type route struct {
 	// find, when set, is run in two halves: it looks for what answer then tells. It may be
 	// called twice, and answers nothing itself: see [consent.Guard.Foresee].
 	find func(*request) (answer func(), err error)
+	// file is for what is not JSON: the answer says itself what it is.
+	file bool
 	// public, when set, answers without a token and reports whether it did.
 	public func(*request) bool
 }
@@ -56,6 +58,13 @@ var (
 	atHistory = routes{"GET": {name: "history", run: (*request).history}}
 	atVersion = routes{"GET": {name: "vread", run: (*request).vread}}
 
+	atExport       = kickOff((*request).exportSystem)
+	atExportStatus = routes{
+		"GET":    {name: "$export-status", run: (*request).exportStatus},
+		"DELETE": {name: "$export-status", run: (*request).endExport},
+	}
+	atExportFile = routes{"GET": {name: "$export-file", run: (*request).exportFile, file: true}}
+
 	everything = routes{
 		"GET":  {name: "$everything", run: (*request).everything},
 		"POST": {name: "$everything", run: (*request).everything},
@@ -65,6 +74,7 @@ var (
 		"Patient/$request-access":    {"POST": {name: "$request-access", run: (*request).requestAccess}},
 		"Patient/$break-glass":       {"POST": {name: "$break-glass", run: (*request).breakGlass}},
 		"Patient/$everything":        everything,
+		"Patient/$export":            kickOff((*request).exportPatients),
 		"Patient/$redeem-invitation": {"POST": {name: "$redeem-invitation", run: (*request).redeem}},
 	}
 	onInstance = map[string]routes{
@@ -72,6 +82,7 @@ var (
 		"Consent/$decline":         {"POST": {name: "$decline", run: (*request).decline}},
 		"Consent/$revoke":          {"POST": {name: "$revoke", run: (*request).revoke}},
 		"Consent/$withdraw":        {"POST": {name: "$withdraw", run: (*request).withdraw}},
+		"Group/$export":            kickOff((*request).exportGroup),
 		"Patient/$end-break-glass": {"POST": {name: "$end-break-glass", run: (*request).endBreakGlass}},
 		"Patient/$everything":      everything,
 		"Patient/$invite":          {"POST": {name: "$invite", run: (*request).invite}},
@@ -127,7 +138,12 @@ func (q *request) place() (routes, error) {
 			return atBaseForm, nil
 		case "_history":
 			return atBaseLog, nil
+		case "$export":
+			return atExport, nil
 		}
+	}
+	if s[0] == "$export" {
+		return q.exportPlace(nothing)
 	}
 	q.typ = fhir.Type(s[0])
 	if s[0][0] == '$' || s[0][0] == '_' {

@@ -38,7 +38,7 @@ func (l lookLine) Refused() bool { return l.Outcome != "" && l.Outcome != "ok" }
 // information that it was done to.
 func (l lookLine) OnContent() bool {
 	switch l.Action {
-	case "create", "update", "patch", "delete":
+	case "create", "update", "patch", "delete", "export":
 		return true
 	}
 	return changes(l.Action) == ""
@@ -132,7 +132,7 @@ func kindsOf(l consent.Look) []string {
 // gives "".
 func changes(action string) string {
 	switch action {
-	case "read", "search", "vread", "history", "history-type", "history-system", "search-system", "$everything", "list-patients", "access", "who-can-see", "search-audit", "export-audit":
+	case "read", "search", "vread", "history", "history-type", "history-system", "search-system", "$everything", "list-patients", "access", "who-can-see", "search-audit", "export-audit", "list-export":
 		return ""
 	}
 	return action

@@ -32,7 +32,7 @@ var logKinds = []struct {
 	code    string
 	actions []string
 }{
-	{"looked", []string{"read", "vread", "search", "search-system", "history", "history-type", "history-system", "$everything", "list-patients", "select", "access", "export", "notify"}},
+	{"looked", []string{"read", "vread", "search", "search-system", "history", "history-type", "history-system", "$everything", "list-patients", "select", "access", "begin-export", "list-export", "export", "end-export", "notify"}},
 	{"changed", []string{"create", "update", "patch", "delete"}},
 	{"access", []string{"request-access", "approve", "decline", "revoke", "withdraw", "lapse", "correct", "invite", "agree to invitation", "redeem-invitation", "add to care team", "remove from care team", "restore", "mail-invitation", "sponsor", "take-up-sponsorship", "confirm-sponsored", "end-sponsored"}},
 	{"emergency", []string{"break-glass", "end-break-glass", "stop-emergency", "review-emergency", "list-emergencies"}},
