@@ -104,6 +104,14 @@ func (m *maker) readings(c *caller) (list []call) {
 	}
 	add("?_count=25&_type=" + strings.Join(kinds, ","))
 	add("_history?_count=25")
+	async := []string{"Prefer", "respond-async"}
+	add("$export", async...)
+	add("Patient/$export?_type=Patient,Observation,Consent&_typeFilter="+url.QueryEscape("Observation?code="+ourCodes+"|"+m.id("c", 4)), append(slices.Clone(async), "Prefer", "respond-async, handling=lenient")...)
+	for _, g := range m.w.groups {
+		add("Group/"+g.id+"/$export", async...)
+	}
+	one := object{"name": "patient", "valueReference": to("Patient/" + m.id("pat", manyPatients))}
+	list = append(list, call{method: "POST", path: "/fhir/Patient/$export", body: text(object{"resourceType": "Parameters", "parameter": []any{one}}), headers: async})
 	for _, j := range joins {
 		add(j.from + "?_include=" + j.from + ":" + j.param + "&_count=3&_total=accurate")
 		add(j.to + "?_revinclude=" + j.from + ":" + j.param + "&_count=3&_total=accurate")

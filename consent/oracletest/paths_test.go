@@ -56,6 +56,7 @@ func (d *difference) paths(who consent.Caller, finds map[string]bool) {
 		d.sameSet(ask.kind+"?"+ask.query, refs(pages), ask.want, err)
 	}
 	d.versions(who, finds)
+	d.exports(who, finds)
 }
 
 // versions compares the newest of what histories and $everything list.
