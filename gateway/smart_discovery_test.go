@@ -20,7 +20,7 @@ func TestSMART(t *testing.T) {
 		{"discovery", discoveryRows}, {"capability statement", metadataRows}, {"authorization", authorizeRows}, {"launch", launchRows},
 		{"token", tokenRows}, {"refresh", refreshRows}, {"client authentication", clientRows}, {"backend services", backendRows},
 		{"id token", idTokenRows}, {"introspection", introspectRows}, {"revocation", revocationRows}, {"scopes", scopeRows}, {"granular", granularRows},
-		{"resources", resourceRows}, {"cors", corsRows},
+		{"resources", resourceRows}, {"cors", corsRows}, {"bulk exports", exportRows},
 		{"A.1", partA1}, {"A.2", partA2}, {"A.3", partA3}, {"A.4", partA4}, {"A.5", partA5}, {"A.6-8", partA6},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.play(t, w) })

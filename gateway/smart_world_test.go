@@ -279,7 +279,7 @@ func (w *smartWorld) credentials(kind string, v url.Values) (url.Values, []strin
 		return v, []string{"Authorization", basicAuth(w.ids[kind], w.pass[kind])}
 	case "inline":
 		return with(v, "client_assertion_type", jwtBearer, "client_assertion", w.sign(kind, jose.ES384, nil, nil)), nil
-	case "fetched", "backend", "narrow", "resource-server":
+	case "fetched", "backend", "narrow", "loader", "resource-server":
 		return with(v, "client_assertion_type", jwtBearer, "client_assertion", w.sign(kind, jose.RS384, nil, nil)), nil
 	}
 	return with(v, "client_id", w.ids[kind]), nil
