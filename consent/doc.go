@@ -117,6 +117,13 @@
 // the version that met the criteria, if its owner could read it at that moment;
 // entries of the last minutes before a subscription was made may be among it.
 //
+// Bulk export (https://hl7.org/fhir/uv/bulkdata/STU2/export.html): complete when its
+// status is first asked for, as files are found while they are read (export.go). A file
+// has what is there then: of what changed after the transactionTime the newer form, and
+// nothing of what was deleted since, of which there is no list. Of patients and of a
+// group, what belongs to the patients is given, and not the directory that it refers to,
+// which is in the export of the system. A Group in a Group is not followed.
+//
 // History (https://hl7.org/fhir/R4/http.html#history) of a type or of the system
 // needs the scope for searching, as SMART has it, that of an instance the one for
 // reading. A provider finds deleted Consents of their own only by instance.

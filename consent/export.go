@@ -175,7 +175,7 @@ const (
 // An error after the first page means that the file is not whole.
 func (g *Guard) ExportFile(ctx context.Context, c Caller, id string, t fhir.Type, each func(*fhir.Page) error) error {
 	f := &exportFile{g: g, c: c, id: id, t: t, begun: g.now()}
-	for f.plan == nil || f.after != "" {
+	for f.plan == nil || !f.walk.done {
 		e := g.entry(c, "export", t)
 		var page *fhir.Page
 		err := g.engine.View(ctx, func(tx *engine.Tx) (err error) {
@@ -203,7 +203,7 @@ type exportFile struct {
 	t     fhir.Type
 	begun time.Time
 	plan  *exportPlan // from the first page on
-	after string      // where the last page ended; empty: there is none behind it
+	walk  *exportWalk
 }
 
 // next gives the next page and notes in the entry what it shows.
@@ -232,12 +232,14 @@ func (f *exportFile) next(tx *engine.Tx, e *auditEntry) (*fhir.Page, error) {
 	if f.t == "Binary" {
 		count = binaryPage
 	}
-	page, after, err := plan.page(tx, s, f.t, f.after, count)
+	if f.plan == nil {
+		f.walk = plan.walk(s, f.t)
+	}
+	page, err := plan.page(tx, s, f.t, f.walk, count)
 	if err != nil {
 		return nil, err
 	}
-	page.Subset = plan.subset(f.t)
 	e.asked(s, x.Values, f.plan == nil)
-	f.plan, f.after = plan, after
+	f.plan = plan
 	return page, e.shows(tx, s, page)
 }

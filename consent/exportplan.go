@@ -224,7 +224,7 @@ func (p *exportPlan) subset(t fhir.Type) fhir.Subset {
 // able to read, and who are asked for.
 func (p *exportPlan) open(tx *engine.Tx, e *auditEntry) error {
 	if p.x.Patients != nil {
-		p.listed = slices.Clone(p.x.Patients)
+		p.listed = slices.Compact(slices.Sorted(slices.Values(p.x.Patients)))
 	}
 	if p.x.Level != ExportGroup {
 		return nil
@@ -315,12 +315,6 @@ func (p *exportPlan) look(tx *engine.Tx, types ...fhir.Type) (*sighting, error) 
 	return s, err
 }
 
-// page gives what the caller sees of a type, from some place on, and where it ends.
-func (p *exportPlan) page(tx *engine.Tx, s *sighting, t fhir.Type, after string, count int) (*fhir.Page, string, error) {
-	q := engine.ExportQuery{Type: t, Within: p.within(s, t), Since: p.query.Since, Filters: p.filters[t], After: after, Count: count}
-	return tx.Export(q, s.sight)
-}
-
 // seen gives the types of which the caller sees something.
 func (p *exportPlan) seen(tx *engine.Tx, e *auditEntry) (list []fhir.Type, err error) {
 	all, err := p.look(tx, p.types...)
@@ -336,7 +330,7 @@ func (p *exportPlan) seen(tx *engine.Tx, e *auditEntry) (list []fhir.Type, err e
 				return nil, err
 			}
 		}
-		page, _, err := p.page(tx, s, t, "", 1)
+		page, err := p.page(tx, s, t, p.walk(s, t), 1)
 		if err != nil {
 			return nil, err
 		}
@@ -347,11 +341,10 @@ func (p *exportPlan) seen(tx *engine.Tx, e *auditEntry) (list []fhir.Type, err e
 	return list, nil
 }
 
-// within is the condition on whose data it is, beside what may be seen.
+// within is the condition on whose data it is, beside what may be seen, when nobody is
+// listed.
 func (p *exportPlan) within(s *sighting, t fhir.Type) store.Expr {
 	switch {
-	case p.listed != nil:
-		return whose(t, p.listed)
 	case p.x.Level == ExportGroup:
 		in := store.And{store.Back{Type: "Group", Name: referenceTerm("member"), Where: store.Equal{Name: store.ID, Value: p.x.Group}}}
 		if len(p.left) > 0 {
