@@ -104,7 +104,7 @@
 // AuditEvent is rendered from the log when it is read, in the shape of IHE's Basic
 // Audit Log Patterns (https://profiles.ihe.net/ITI/BALP); it cannot be written, has
 // one version, and is searched within one patient's log: it is not among what a
-// search or a history of the whole system, or $everything, gives. Of a search the
+// search or a history of the whole system, $everything or an export gives. Of a search the
 // log keeps the names of the parameters and not the values. An event about several
 // patients is one, not one for each; it claims no profile of BALP then. A date
 // parameter takes no list of values, and no prefix ne or ap.
