@@ -210,6 +210,9 @@ func exportsOfPeople(t *testing.T, w *smartWorld) {
 			}
 		}
 	}
+	if page := w.browser("grace").open(w.URL + "/patient/pt-1/activity"); !strings.Contains(page.text, "took a copy of") || !strings.Contains(page.text, "Dr. Emily Adams") {
+		t.Errorf("the mother does not see who took a copy: %d at %s", page.status, page.at)
+	}
 	status := w.kickOff(t, "$export", adams)
 	for _, thief := range []string{person("dr.baker", "openid user/*.cruds", nil), w.enter("dr.adams", "confidential", "openid user/*.cruds", nil).str("access_token")} {
 		for _, address := range []string{status, status + "/Patient"} {
