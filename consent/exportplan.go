@@ -21,6 +21,7 @@ import (
 const (
 	maxExportPatients = 1000
 	maxExportFilters  = 100
+	maxExportText     = 64 << 10 // bytes of all parameters
 )
 
 // exportParameters are those of the query of a kick-off.
@@ -71,6 +72,9 @@ func (g *Guard) checkExport(c Caller, x *export) error {
 	}
 	if list, given := known["_outputFormat"]; given && (len(list) != 1 || !slices.Contains(exportFormats, strings.ReplaceAll(list[0], " ", "+"))) {
 		return &fhir.Error{Kind: fhir.Invalid, Issues: []fhir.Issue{{Code: "value", Text: "_outputFormat must be application/fhir+ndjson, application/ndjson or ndjson.", Expression: "http._outputFormat"}}}
+	}
+	if len(known.Encode()) > maxExportText {
+		return &fhir.Error{Kind: fhir.TooBig, Issues: []fhir.Issue{{Code: "too-long", Text: fmt.Sprintf("The parameters are longer than %d bytes.", maxExportText)}}}
 	}
 	x.Values = known
 	_, err := g.exportPlan(c, x)

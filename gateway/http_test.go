@@ -63,6 +63,24 @@ func TestCutOffAnswerIsNoWholeAnswer(t *testing.T) {
 	ask(r, "GET", "/half")
 }
 
+// TestAnswersInPartsGetTime: what a router puts around an answer lets its time be set.
+func TestAnswersInPartsGetTime(t *testing.T) {
+	r, _ := testRouter(t)
+	r.GET("/parts", func(c *gin.Context) {
+		prolong(c.Writer)
+		if err := http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(time.Hour)); err != nil {
+			t.Error(err)
+		}
+	})
+	s := httptest.NewServer(r)
+	defer s.Close()
+	res, err := s.Client().Get(s.URL + "/parts")
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%v, %v", res, err)
+	}
+	_ = res.Body.Close()
+}
+
 func TestLogNamesNobody(t *testing.T) {
 	r, log := testRouter(t)
 	r.GET("/patients/:id", func(c *gin.Context) {

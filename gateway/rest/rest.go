@@ -13,7 +13,7 @@
 //
 // A batch or transaction is answered as with return=minimal unless Prefer says
 // otherwise. A transaction holds no operations; a batch may, each entry being
-// what it would be alone. Conditional deletion deletes one resource; criteria
+// what it would be alone, but no exports. Conditional deletion deletes one resource; criteria
 // that match several are refused (412). What the caller may not see matches
 // nothing: a conditional creation then adds a second resource rather than tell of
 // a hidden one. Criteria are always read strictly, whatever Prefer says. Deleting
