@@ -12,6 +12,7 @@ import (
 	"mypatients/fhir"
 	"mypatients/fhir/engine"
 	"mypatients/fhir/store"
+	"mypatients/smart"
 )
 
 // A bulk export (https://hl7.org/fhir/uv/bulkdata/STU2/export.html) gives all that a
@@ -28,6 +29,15 @@ const recordExport = "export"
 
 // exportLife is how long the files of an export can be read.
 const exportLife = 6 * time.Hour
+
+// exportOverlap is how much earlier than it is the time is that an export tells: what was
+// written before that time has been stored by now. Writes that run at once are stored in
+// any order, each with the time at which it began; the next export, which asks since the
+// time of this one, must find what came late.
+const exportOverlap = time.Minute
+
+// exportsPerHour is how many exports a caller can ask for: each is kept for hours.
+const exportsPerHour = 120
 
 // An ExportLevel says whose data an export gives.
 type ExportLevel string
@@ -52,7 +62,7 @@ type ExportRequest struct {
 // An Export is one that was asked for.
 type Export struct {
 	ID      string
-	Time    time.Time // all that was committed before it is in the files
+	Time    time.Time // all that was written before it is in the files
 	Request string    // the URL of the ExportRequest
 	Expires time.Time
 	Types   []fhir.Type // of which the caller sees something: each has a file
@@ -87,12 +97,15 @@ func (g *Guard) BeginExport(ctx context.Context, c Caller, r ExportRequest) (*Ex
 	}
 	id := rand.Text() + rand.Text() // 256 bits
 	err := g.engine.Update(ctx, func(tx *engine.Tx) error {
+		if err := allowAttempt(tx.Writer(), tx.Now(), "export", g.exportKey(c, ""), exportsPerHour); err != nil {
+			return err
+		}
 		if x.Level == ExportGroup {
 			if _, err := g.readGroup(tx, c, e, x.Group); err != nil {
 				return err
 			}
 		}
-		x.Time, x.Expires = tx.Now(), tx.Now().Add(exportLife)
+		x.Time, x.Expires = tx.Now().Add(-exportOverlap), tx.Now().Add(exportLife)
 		if err := store.PutJSON(tx.Writer(), recordExport, g.exportKey(c, id), x, x.Expires); err != nil {
 			return err
 		}
@@ -178,10 +191,13 @@ func (g *Guard) ExportFile(ctx context.Context, c Caller, id string, t fhir.Type
 	for f.plan == nil || !f.walk.done {
 		e := g.entry(c, "export", t)
 		var page *fhir.Page
-		err := g.engine.View(ctx, func(tx *engine.Tx) (err error) {
-			page, err = f.next(tx, e)
-			return err
-		})
+		err := f.stand(ctx)
+		if err == nil {
+			err = g.engine.View(ctx, func(tx *engine.Tx) (err error) {
+				page, err = f.next(tx, e)
+				return err
+			})
+		}
 		if err != nil {
 			return g.refused(ctx, e, err)
 		}
@@ -204,6 +220,25 @@ type exportFile struct {
 	begun time.Time
 	plan  *exportPlan // from the first page on
 	walk  *exportWalk
+}
+
+// stand looks, before each page but the first, what is left of the caller's grant. A file
+// can take hours to read: nobody reads on in the name of a grant that was revoked, of an
+// app that was removed, or as somebody for whom they do not stand any more.
+func (f *exportFile) stand(ctx context.Context) error {
+	if f.plan == nil || f.g.standing == nil {
+		return nil
+	}
+	left, ok, err := f.g.standing(ctx, f.c.Grant)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fhir.ErrNotFound()
+	}
+	f.c.Identity, f.c.Scopes = left.Identity, left.Scopes.Narrow(f.c.Scopes)
+	f.plan.c = f.c
+	return f.g.requireScope(f.c, f.t, smart.MaySearch)
 }
 
 // next gives the next page and notes in the entry what it shows.
@@ -239,7 +274,7 @@ func (f *exportFile) next(tx *engine.Tx, e *auditEntry) (*fhir.Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.asked(s, x.Values, f.plan == nil)
+	plan.asked(e, s, f.plan == nil)
 	f.plan = plan
 	return page, e.shows(tx, s, page)
 }

@@ -22,6 +22,8 @@ const (
 	maxExportPatients = 1000
 	maxExportFilters  = 100
 	maxExportText     = 64 << 10 // bytes of all parameters
+	maxExportJoins    = 100      // chains and _has, and values, of all filters together: as of one search
+	maxExportValues   = 2000
 )
 
 // exportParameters are those of the query of a kick-off.
@@ -146,7 +148,7 @@ func (p *exportPlan) readFilters() error {
 	refuse := func(format string, args ...any) error {
 		return fhir.ElementErrorf(fhir.Invalid, "http._typeFilter", format, args...)
 	}
-	n := 0
+	n, joins, alternatives := 0, 0, 0
 	for _, list := range p.x.Values["_typeFilter"] {
 		for _, filter := range splitFilters(list) {
 			if n++; n > maxExportFilters {
@@ -175,6 +177,10 @@ func (p *exportPlan) readFilters() error {
 			q, err := p.g.engine.Registry().Parse(t, values, p.g.searchOptions(p.x.Lenient))
 			if err != nil {
 				return inFilter(err)
+			}
+			j, v := q.Cost()
+			if joins, alternatives = joins+j, alternatives+v; joins > maxExportJoins || alternatives > maxExportValues {
+				return refuse("The searches in _typeFilter are too costly together: more than %d joins, or %d values.", maxExportJoins, maxExportValues)
 			}
 			p.filters[t] = append(p.filters[t], q)
 		}
@@ -319,14 +325,15 @@ func (p *exportPlan) look(tx *engine.Tx, types ...fhir.Type) (*sighting, error) 
 	return s, err
 }
 
-// seen gives the types of which the caller sees something.
+// seen gives the types of which the caller sees something. That there is something is in
+// the log of those whose it is: with a filter it tells as much as a file.
 func (p *exportPlan) seen(tx *engine.Tx, e *auditEntry) (list []fhir.Type, err error) {
 	all, err := p.look(tx, p.types...)
 	if err != nil {
 		return nil, err
 	}
-	e.from(all.person)
-	e.asked(all, p.x.Values, true)
+	p.asked(e, all, true)
+	first := &fhir.Page{}
 	for _, t := range p.types {
 		s := all
 		if len(p.filters[t]) > 0 { // which may lead to other types, as those of its own
@@ -340,9 +347,25 @@ func (p *exportPlan) seen(tx *engine.Tx, e *auditEntry) (list []fhir.Type, err e
 		}
 		if len(page.Entries) > 0 {
 			list = append(list, t)
+			first.Entries = append(first.Entries, page.Entries...)
 		}
 	}
-	return list, nil
+	return list, e.shows(tx, all, first)
+}
+
+// asked notes what was asked for, and of whom if it is of one, as of a search that names
+// one patient: whatever is found.
+func (p *exportPlan) asked(e *auditEntry, s *sighting, first bool) {
+	e.asked(s, p.x.Values, first)
+	if !first || len(p.x.Patients) != 1 {
+		return
+	}
+	for _, d := range s.decisions {
+		if d.patient == p.x.Patients[0] {
+			e.concern(d)
+			e.Asked = []string{d.patient}
+		}
+	}
 }
 
 // within is the condition on whose data it is, beside what may be seen, when nobody is

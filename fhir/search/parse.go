@@ -83,6 +83,7 @@ func (r *Registry) Parse(t fhir.Type, values url.Values, opt Options) (*Query, e
 	if err != nil {
 		return nil, err
 	}
+	ps.q.joined, ps.q.values = ps.joined, ps.alternatives
 	return ps.q, nil
 }
 

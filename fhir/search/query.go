@@ -35,6 +35,8 @@ type Query struct {
 	limited  bool
 	includes []Include
 	joins    bool
+	joined   int // joins and values, as the limits of one query count them
+	values   int
 }
 
 // Plan makes the query for the store: what was asked for, of what may be seen.
@@ -74,6 +76,10 @@ func (q *Query) plan(p *planning) store.Query {
 // Joins reports whether the answer depends on resources other than those that are
 // searched for: by chains, _has, includes, lists, value sets or hierarchies.
 func (q *Query) Joins() bool { return q.joins || len(q.includes) > 0 }
+
+// Cost tells how many joins and how many values a query has, of the 100 and the 2000 that
+// one may have: for those who run several as one.
+func (q *Query) Cost() (joins, values int) { return q.joined, q.values }
 
 // Owners lists the patients ("Patient/1") whose records the query is limited to
 // by its own conditions: patient=1, subject=Patient/1, Patient?_id=1. It is nil

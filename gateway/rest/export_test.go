@@ -90,7 +90,7 @@ func TestExport(t *testing.T) {
 			if got := w.lines(m, tt.token); !slices.Equal(got, tt.want) {
 				t.Errorf("%s %s for %s: got %v, want %v", method, tt.path, tt.token, got, tt.want)
 			}
-			if m.TransactionTime != "2031-05-07T12:00:00.120Z" || m.Request != site+strings.Replace(tt.path, "%24", "$", 1) {
+			if m.TransactionTime != "2031-05-07T11:59:00.120Z" || m.Request != site+strings.Replace(tt.path, "%24", "$", 1) {
 				t.Errorf("got %+v", m)
 			}
 			a.header("Expires", "Wed, 07 May 2031 18:00:00 GMT")
