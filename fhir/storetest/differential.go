@@ -130,10 +130,10 @@ func (d dice) sameLists(a, b store.Reader) error {
 	q := store.LogQuery{Reverse: d.one(2), Type: d.pick("", "A", "AB"), Owner: d.pick("", "p", "q"), Limit: 1 + d.IntN(20)}
 	l1, err1 := a.Log(q)
 	l2, err2 := b.Log(q)
-	if len(l1) != len(l2) || err1 != nil || err2 != nil {
+	if len(l1) != len(l2) && q.Reverse || err1 != nil || err2 != nil {
 		return fmt.Errorf("log %+v: %d, %v and %d, %v", q, len(l1), err1, len(l2), err2)
 	}
-	for i := range l1 {
+	for i := range min(len(l1), len(l2)) { // oldest first, one may end before commits of a moment ago
 		x, y := l1[i], l2[i]
 		if x.Key != y.Key || x.Version != y.Version || x.Deleted != y.Deleted || !x.Time.Equal(y.Time) {
 			return fmt.Errorf("log %+v: %+v and %+v", q, x, y)
